@@ -1,0 +1,91 @@
+# How everything in this tree is built: language level, warnings, sanitizers, and the layers.
+#
+# A layer is a top-level folder. Sources include each other as "LAYER/path.h", and a target sees a
+# layer only through a link to one of its targets: each layer is reached through a directory of its
+# own (build/layers/LAYER) that holds nothing but a link to that folder. So an include that runs
+# backwards (transport -> rpc) does not build.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+find_program(IPCRPC_CCACHE ccache)
+if(IPCRPC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${IPCRPC_CCACHE}")
+endif()
+
+# What everything, generated code too, is compiled with.
+add_library(ipcrpc_flags INTERFACE)
+if(IPCRPC_SANITIZE STREQUAL "address")
+  target_compile_options(ipcrpc_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(ipcrpc_flags INTERFACE -fsanitize=address,undefined)
+elseif(IPCRPC_SANITIZE STREQUAL "thread")
+  target_compile_options(ipcrpc_flags INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_compile_definitions(ipcrpc_flags INTERFACE IPCRPC_TSAN=1)
+  target_link_options(ipcrpc_flags INTERFACE -fsanitize=thread)
+elseif(IPCRPC_SANITIZE)
+  message(FATAL_ERROR "IPCRPC_SANITIZE is '${IPCRPC_SANITIZE}'; it may be empty, 'address' or 'thread'")
+endif()
+
+# Warnings, for our own code alone.
+add_library(ipcrpc_warnings INTERFACE)
+target_compile_options(ipcrpc_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
+
+file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/layers")
+foreach(layer transport rpc services tools tests bench)
+  file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/layers/${layer}")
+  file(CREATE_LINK "${PROJECT_SOURCE_DIR}/${layer}" "${PROJECT_BINARY_DIR}/layers/${layer}/${layer}" SYMBOLIC)
+endforeach()
+
+# ipcrpc_library(NAME LAYER layer SRCS … [DEPS …]): a static piece of a layer.
+function(ipcrpc_library name)
+  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SRCS})
+  target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/layers/${ARG_LAYER}>")
+  if(EXISTS "${PROJECT_SOURCE_DIR}/${ARG_LAYER}/include")
+    target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/${ARG_LAYER}/include>")
+  endif()
+  target_link_libraries(${name} PUBLIC ipcrpc_flags ${ARG_DEPS} PRIVATE ipcrpc_warnings)
+endfunction()
+
+# ipcrpc_executable(NAME LAYER layer SRCS … [DEPS …])
+function(ipcrpc_executable name)
+  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SRCS})
+  target_include_directories(${name} PRIVATE "${PROJECT_BINARY_DIR}/layers/${ARG_LAYER}")
+  target_link_libraries(${name} PRIVATE ipcrpc_flags ipcrpc_warnings ${ARG_DEPS})
+endfunction()
+
+# ipcrpc_test(NAME LAYER layer SRCS … [DEPS …] [LABELS …] [TIMEOUT s]): a GoogleTest program, one
+# ctest entry. Label `sanitize`: also run under the sanitizers.
+function(ipcrpc_test name)
+  if(NOT IPCRPC_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "LAYER;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  ipcrpc_test_environment(${name})
+endfunction()
+
+# The environment that every test runs in.
+function(ipcrpc_test_environment name)
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT
+    "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1 second_deadlock_stack=1"
+    "ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1"
+    "UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()
