@@ -1,0 +1,145 @@
+// The transport contract: a link is one end of a connected pair that carries frames, bounded byte
+// records, both ways, reliably and in order. It is all that rpc/ knows of a mechanism.
+//
+// Two roles, each held by one thread at a time. The caller serialises them (rpc/ has a lock for
+// each); a link has no lock of its own.
+//   send role     Reserve, Commit, Flush
+//   receive role  Poll, Wait, BeginSleep, EndSleep, OnEvent
+// Everything else may be called by any thread at any time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "transport/address.h"
+#include "transport/peer.h"
+
+namespace ipcrpc {
+
+// What a mechanism can do; a constant of the scheme, except max_frame_bytes.
+struct Capabilities {
+  bool in_place = false;       // frames are written and read where they travel, without a copy
+  bool passes_fds = false;     // file descriptors can go with a frame
+  bool credentials = false;    // the kernel vouches for the peer's uid
+  bool pollable = true;        // event_fd() can sit in an epoll
+  bool detects_death = false;  // the kernel tells at once when the peer is gone
+};
+
+// Who gets what arrives on a link. Called by the holder of the receive role, from Poll().
+class FrameSink {
+ public:
+  enum class Verdict {
+    kConsumed,  // done with it; the memory is the link's again
+    kHold,      // not now: deliver the same frame again at the next Poll()
+    kFault,     // the peer broke the protocol; close
+  };
+  virtual ~FrameSink() = default;
+
+  // One frame. `frame` is borrowed for the length of the call. When `untrusted`, it is memory that
+  // the peer may change meanwhile: read every byte at most once, copy before parsing.
+  virtual Verdict OnFrame(std::span<const std::byte> frame, bool untrusted) = 0;
+
+  // A Reserve() that had failed would find room now.
+  virtual void OnSpace() = 0;
+};
+
+class Link {
+ public:
+  virtual ~Link() = default;  // closes
+
+  virtual const Capabilities& capabilities() const = 0;
+  virtual const PeerIdentity& peer() const = 0;
+  // "shm:/run/ipcrpc/monitor.shm", for messages and logs.
+  virtual const std::string& description() const = 0;
+
+  // ---- send role ---------------------------------------------------------------------------
+
+  // What a frame may be used for: control frames may use a reserve that data frames leave free, so
+  // that full links do not deadlock each other.
+  enum class Class { kData, kControl };
+
+  // The largest frame that Reserve() takes now. It may grow while the link lives, never shrink
+  // below its first value.
+  virtual uint32_t max_frame_bytes() const = 0;
+
+  // Room for a frame of `size` bytes (1 … max_frame_bytes()), 8-byte aligned, or null when there is none now; then
+  // FrameSink::OnSpace() follows once there is, if the holder of the receive role is made to look
+  // (Kick()). On a closed link the room is a scratch buffer that goes nowhere. A reservation that
+  // is not committed is forgotten at the next Reserve().
+  virtual std::byte* Reserve(uint32_t size, Class frame_class) = 0;
+
+  // Publishes the reserved frame, of which `size` bytes count. A peer that is awake may see it at
+  // once; one that sleeps is woken by Flush().
+  virtual void Commit(uint32_t size) = 0;
+
+  // Wakes the peer if it sleeps: one wake for any number of commits. Never blocks.
+  virtual void Flush() = 0;
+
+  // ---- receive role ------------------------------------------------------------------------
+
+  enum class Progress {
+    kIdle,    // nothing was there
+    kFrames,  // frames were delivered (up to the budget: there may be more)
+    kHeld,    // the sink held the next frame
+    kClosed,  // everything that had arrived is delivered, and nothing more will: see status()
+  };
+
+  // Delivers up to `max_frames` frames to `sink`, and OnSpace() when due. Never blocks.
+  virtual Progress Poll(FrameSink& sink, int max_frames) = 0;
+
+  // Blocks the calling thread until Poll() may have something to do, Kick() is called or was since
+  // the last Wait() began, or `deadline_ns` (CLOCK_MONOTONIC, kNoDeadline) has passed. May return early.
+  // Spins first where that pays (shared memory).
+  virtual void Wait(int64_t deadline_ns) = 0;
+
+  // For a poller with several links. event_fd() goes into its epoll, level-triggered, with
+  // EPOLLIN | EPOLLRDHUP, and EPOLLOUT while wants_write(). Before it sleeps there, BeginSleep() on
+  // each link: false means that Poll() has something to do, and there is no need for EndSleep().
+  // After waking EndSleep() on each, and OnEvent() on those that epoll reported.
+  virtual int event_fd() const = 0;
+  virtual bool wants_write() const = 0;
+  virtual bool BeginSleep() = 0;
+  virtual void EndSleep() = 0;
+  virtual void OnEvent(uint32_t epoll_events) = 0;
+
+  // True when an idle Poll() costs a memory access, so that a poller may spin over it; false when it
+  // costs a system call.
+  virtual bool cheap_to_poll() const = 0;
+
+  // ---- any thread --------------------------------------------------------------------------
+
+  // Ends the present, or else the next, Wait() of the holder of the receive role.
+  virtual void Kick() = 0;
+
+  // The peer is seen to be gone (by whoever watches event_fd() for a hang-up): what it had sent is still
+  // delivered, then Poll() says kClosed with UNAVAILABLE. Kicks.
+  virtual void NotePeerGone() = 0;
+
+  // Closes both directions: the peer sees a hang-up after having read what was sent; the own Poll() says
+  // kClosed with `why` from now on. Idempotent, the first reason stays. Kicks.
+  virtual void Close(absl::Status why) = 0;
+
+  // OK while open; after Poll() said kClosed, why.
+  virtual absl::Status status() const = 0;
+};
+
+// Accepts links on one address. Driven by whoever watches fd(); no thread of its own.
+class Listener {
+ public:
+  virtual ~Listener() = default;  // stops listening and removes the name
+  virtual const Address& address() const = 0;
+  // Readable when OnReadable() has something to do. May be an epoll of several descriptors.
+  virtual int fd() const = 0;
+  // Takes what is pending: `on_link` gets each link that is complete. Never blocks; a peer that is
+  // slow or wrong in its handshake delays nobody and is dropped after a time.
+  virtual void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) = 0;
+};
+
+}  // namespace ipcrpc
