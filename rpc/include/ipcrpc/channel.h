@@ -1,0 +1,76 @@
+// A client's way to a server: an address, a connection made when needed and made again when lost.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+
+#include "ipcrpc/export.h"
+#include "ipcrpc/time_point.h"
+
+namespace ipcrpc {
+
+enum class ConnectivityState { IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN };
+
+// Credentials exist for source compatibility: who may connect is decided by the socket's mode and owner.
+class ChannelCredentials {};
+inline std::shared_ptr<ChannelCredentials> InsecureChannelCredentials() {
+  return std::make_shared<ChannelCredentials>();
+}
+
+// Options of a channel or server, by key. Ours: "ipcrpc.initial_reconnect_backoff_ms", "ipcrpc.min_reconnect_backoff_ms",
+// "ipcrpc.max_reconnect_backoff_ms", "ipcrpc.max_receive_message_length", "ipcrpc.max_send_message_length" (bytes, -1 unlimited).
+// Unknown keys are kept and ignored.
+class IPCRPC_EXPORT ChannelArguments {
+ public:
+  void SetInt(const std::string& key, int value) { values_[key] = value; }
+  void SetString(const std::string& key, const std::string& value) { values_[key] = value; }
+  void SetMaxReceiveMessageSize(int bytes) { SetInt("ipcrpc.max_receive_message_length", bytes); }
+  void SetMaxSendMessageSize(int bytes) { SetInt("ipcrpc.max_send_message_length", bytes); }
+
+  int GetInt(const std::string& key, int otherwise) const;
+  const std::map<std::string, std::variant<int, std::string>>& values() const { return values_; }
+
+ private:
+  std::map<std::string, std::variant<int, std::string>> values_;
+};
+
+// Thread-safe, as are all stubs on it.
+class IPCRPC_EXPORT ChannelInterface {
+ public:
+  virtual ~ChannelInterface() = default;
+
+  // With `try_to_connect`, an idle channel begins to connect; never blocks.
+  virtual ConnectivityState GetState(bool try_to_connect) = 0;
+
+  // Blocks until the state is no longer `last` (true) or the deadline (false).
+  template <typename T>
+  bool WaitForStateChange(ConnectivityState last, T deadline) {
+    return WaitForStateChangeNs(last, internal::ToMonotonicNs(deadline));
+  }
+  // Connects and blocks until that has worked (true) or the deadline (false).
+  template <typename T>
+  bool WaitForConnected(T deadline) {
+    return WaitForConnectedNs(internal::ToMonotonicNs(deadline));
+  }
+
+ private:
+  virtual bool WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) = 0;
+  virtual bool WaitForConnectedNs(int64_t deadline_ns) = 0;
+};
+
+using Channel = ChannelInterface;
+
+// Never blocks, never fails: a wrong address shows in the status of calls.
+IPCRPC_EXPORT std::shared_ptr<Channel> CreateChannel(
+    const std::string& target, const std::shared_ptr<ChannelCredentials>& credentials = nullptr);
+IPCRPC_EXPORT std::shared_ptr<Channel> CreateCustomChannel(const std::string& target,
+                                                           const std::shared_ptr<ChannelCredentials>& credentials,
+                                                           const ChannelArguments& arguments);
+IPCRPC_EXPORT std::shared_ptr<Channel> CreateCustomChannel(const std::string& target,
+                                                           const ChannelArguments& arguments);
+
+}  // namespace ipcrpc

@@ -1,0 +1,107 @@
+// What a client says of one call, and what it learns of it beside the messages.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ipcrpc/export.h"
+#include "ipcrpc/string_ref.h"
+#include "ipcrpc/time_point.h"
+
+namespace ipcrpc {
+
+class ServerContext;
+namespace internal {
+class ClientCallImpl;
+class CancelTarget;
+}
+
+// What a nested call takes over from the call it serves.
+class PropagationOptions {
+ public:
+  PropagationOptions& enable_deadline_propagation() { deadline_ = true; return *this; }
+  PropagationOptions& disable_deadline_propagation() { deadline_ = false; return *this; }
+  PropagationOptions& enable_cancellation_propagation() { cancellation_ = true; return *this; }
+  PropagationOptions& disable_cancellation_propagation() { cancellation_ = false; return *this; }
+  bool deadline() const { return deadline_; }
+  bool cancellation() const { return cancellation_; }
+
+ private:
+  bool deadline_ = true;
+  bool cancellation_ = true;
+};
+
+// One for each call; a second use stops the process. Must outlive its call. Settings before the call by one thread;
+// TryCancel() at any time by any thread.
+class IPCRPC_EXPORT ClientContext {
+ public:
+  ClientContext();
+  ~ClientContext();
+  ClientContext(const ClientContext&) = delete;
+  ClientContext& operator=(const ClientContext&) = delete;
+
+  // A context for a call made while serving another: deadline and cancellation pass on, unless switched off.
+  static std::unique_ptr<ClientContext> FromServerContext(const ServerContext& server_context,
+                                                          PropagationOptions options = PropagationOptions());
+
+  // Sends `key: value` with the call. Keys: lower-case letters, digits, '-', '_', '.'; those that end in "-bin"
+  // carry any bytes, others printable ASCII. Repeatable; the order of values is kept.
+  void AddMetadata(const std::string& key, const std::string& value);
+
+  // Known after the first Read(), WaitForInitialMetadata() or the end of the call; valid as long as this object.
+  const std::multimap<string_ref, string_ref>& GetServerInitialMetadata() const;
+  // Known after the end of the call; valid as long as this object.
+  const std::multimap<string_ref, string_ref>& GetServerTrailingMetadata() const;
+
+  // The call ends with DEADLINE_EXCEEDED when it is not over by then. A time point of any clock.
+  template <typename T>
+  void set_deadline(const T& deadline) {
+    deadline_ns_ = internal::ToMonotonicNs(deadline);
+  }
+  std::chrono::system_clock::time_point deadline() const { return internal::ToSystemTime(deadline_ns_); }
+
+  // Without it a call to a server that cannot be reached fails with UNAVAILABLE; with it, it waits (until its deadline).
+  void set_wait_for_ready(bool wait_for_ready) { wait_for_ready_ = wait_for_ready; }
+
+  // The first write carries the begin of the call.
+  void set_initial_metadata_corked(bool corked) { corked_ = corked; }
+
+  // Taken for compatibility; sent as ":authority".
+  void set_authority(const std::string& authority) { authority_ = authority; }
+
+  // Ends the call with CANCELLED; before the call: at its start. After it: nothing.
+  void TryCancel();
+
+  // "shm:/run/ipcrpc/monitor.shm" once connected; never empty.
+  std::string peer() const;
+
+ private:
+  friend class internal::ClientCallImpl;
+
+  std::multimap<std::string, std::string> send_metadata_;  // equal keys keep their order
+  int64_t deadline_ns_ = internal::kNoDeadlineNs;
+  bool wait_for_ready_ = false;
+  bool corked_ = false;
+  bool used_ = false;
+  std::string authority_;
+
+  mutable std::mutex mu_;
+  bool cancelled_ = false;                  // before the call started
+  internal::CancelTarget* call_ = nullptr;  // while it runs
+  std::string peer_;
+
+  // Received blocks and the views into them, made at the first look.
+  std::string initial_block_, trailing_block_;
+  mutable std::multimap<string_ref, string_ref> initial_metadata_, trailing_metadata_;
+  mutable bool initial_parsed_ = false, trailing_parsed_ = false;
+
+  std::shared_ptr<void> propagation_;  // keeps the link to the served call
+};
+
+}  // namespace ipcrpc

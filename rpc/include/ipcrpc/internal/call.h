@@ -1,0 +1,133 @@
+// What generated code and the stream templates stand on: one call, its messages without their types.
+// Not for users.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ipcrpc/export.h"
+#include "ipcrpc/status.h"
+#include "ipcrpc/write_options.h"
+
+namespace ipcrpc {
+
+class ChannelInterface;
+class ClientContext;
+class ServerContext;
+
+namespace internal {
+
+// A message to send, whatever its type. `size` is called once, just before `write`, which fills exactly so many
+// bytes; the memory may be the ring itself, so it is write-only.
+struct OutgoingMessage {
+  const void* message;
+  size_t (*size)(const void* message);
+  void (*write)(const void* message, std::byte* out, size_t size);
+};
+
+// Where to put a received message. `parse` overwrites, never merges; false when the bytes do not parse.
+struct IncomingMessage {
+  void* message;
+  bool (*parse)(void* message, const std::byte* data, size_t size);
+};
+
+// One method of a service as a stub knows it. Constant and cheap to copy.
+class IPCRPC_EXPORT RpcMethod {
+ public:
+  enum RpcType { NORMAL_RPC = 0, CLIENT_STREAMING, SERVER_STREAMING, BIDI_STREAMING };
+
+  // `name` is "/package.Service/Method" and must outlive the program's calls (a literal, or interned by the caller).
+  RpcMethod(const char* name, RpcType type);
+
+  const char* name() const { return name_; }
+  RpcType method_type() const { return type_; }
+  // Same name, same id, in this process.
+  uint32_t id() const { return id_; }
+
+ private:
+  const char* name_;
+  RpcType type_;
+  uint32_t id_;
+};
+
+// The client's side of one call. One reading and one writing thread at a time; everything blocks until done, the
+// deadline or cancellation. Once the call is over reads and writes return false, and Finish() tells why.
+class IPCRPC_EXPORT ClientCall {
+ public:
+  // Begins the call. With `request`, sends it and half-closes in the same frame (unary request). Never fails: an
+  // unreachable server shows in Finish().
+  static std::unique_ptr<ClientCall> Start(ChannelInterface* channel, const RpcMethod& method,
+                                           ClientContext* context, const OutgoingMessage* request);
+  virtual ~ClientCall() = default;  // not finished: cancels
+
+  virtual bool Write(const OutgoingMessage& message, WriteOptions options) = 0;
+  virtual bool WritesDone() = 0;
+  // The next message. False: end of stream, call over, or a message that does not parse (then Finish() says INTERNAL).
+  virtual bool Read(const IncomingMessage& message) = 0;
+  // The size in bytes of the next message, waiting for it; false when there is none.
+  virtual bool NextMessageSize(uint32_t* size) = 0;
+  virtual void WaitForInitialMetadata() = 0;
+  // Waits for the status. With `response`, first takes the one response message of a client-streaming call.
+  virtual Status Finish(const IncomingMessage* response) = 0;
+};
+
+IPCRPC_EXPORT Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
+                                       const OutgoingMessage& request, const IncomingMessage& response);
+
+// The server's side of one streaming call, for the length of its handler. One reader and one writer thread.
+class IPCRPC_EXPORT ServerCall {
+ public:
+  virtual ServerContext* context() = 0;
+  virtual bool Read(const IncomingMessage& message) = 0;
+  virtual bool NextMessageSize(uint32_t* size) = 0;
+  virtual bool Write(const OutgoingMessage& message, WriteOptions options) = 0;
+  virtual void SendInitialMetadata() = 0;
+
+ protected:
+  ~ServerCall() = default;
+};
+
+// Takes the end of a unary call: its status and, when that is OK, the response. Call exactly once.
+class UnaryReply {
+ public:
+  virtual void Finish(const Status& status, const OutgoingMessage* response) = 0;
+
+ protected:
+  ~UnaryReply() = default;
+};
+
+// Runs one method of a service. Thread-safe: many calls at once.
+class IPCRPC_EXPORT MethodHandler {
+ public:
+  virtual ~MethodHandler() = default;
+
+  // NORMAL_RPC: parses `request` (private memory), runs the handler, finishes.
+  virtual void RunUnary(ServerContext* context, std::span<const std::byte> request, UnaryReply& reply);
+  // Other kinds: runs the handler to its end, on a worker thread. A client-streaming handler writes its one
+  // response with `call.Write` (WriteOptions().set_last_message()) before it returns OK.
+  virtual Status RunStream(ServerCall& call);
+};
+
+// One method of a service as the server knows it.
+class IPCRPC_EXPORT RpcServiceMethod {
+ public:
+  RpcServiceMethod(const char* name, RpcMethod::RpcType type, std::unique_ptr<MethodHandler> handler)
+      : name_(name), type_(type), handler_(std::move(handler)) {}
+
+  const std::string& name() const { return name_; }
+  RpcMethod::RpcType method_type() const { return type_; }
+  MethodHandler* handler() const { return handler_.get(); }
+  void set_handler(std::unique_ptr<MethodHandler> handler) { handler_ = std::move(handler); }
+
+ private:
+  std::string name_;
+  RpcMethod::RpcType type_;
+  std::unique_ptr<MethodHandler> handler_;
+};
+
+}  // namespace internal
+}  // namespace ipcrpc

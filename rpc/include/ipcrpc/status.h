@@ -1,0 +1,57 @@
+// The outcome of a call: a code, a message for people, and details for programs.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "ipcrpc/export.h"
+
+namespace ipcrpc {
+
+// The well-known codes with their well-known numbers.
+enum StatusCode {
+  OK = 0,
+  CANCELLED = 1,
+  UNKNOWN = 2,
+  INVALID_ARGUMENT = 3,
+  DEADLINE_EXCEEDED = 4,
+  NOT_FOUND = 5,
+  ALREADY_EXISTS = 6,
+  PERMISSION_DENIED = 7,
+  RESOURCE_EXHAUSTED = 8,
+  FAILED_PRECONDITION = 9,
+  ABORTED = 10,
+  OUT_OF_RANGE = 11,
+  UNIMPLEMENTED = 12,
+  INTERNAL = 13,
+  UNAVAILABLE = 14,
+  DATA_LOSS = 15,
+  UNAUTHENTICATED = 16,
+  DO_NOT_USE = -1,
+};
+
+// A value. Code, message and details reach the other side byte for byte.
+class IPCRPC_EXPORT Status {
+ public:
+  Status() = default;  // OK
+  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
+  Status(StatusCode code, std::string message, std::string details)
+      : code_(code), message_(std::move(message)), details_(std::move(details)) {}
+
+  static const Status OK;
+  static const Status CANCELLED;
+
+  bool ok() const { return code_ == StatusCode::OK; }
+  StatusCode error_code() const { return code_; }
+  const std::string& error_message() const { return message_; }
+  // Any bytes; by convention a serialised google.rpc.Status.
+  const std::string& error_details() const { return details_; }
+  void IgnoreError() const {}
+
+ private:
+  StatusCode code_ = StatusCode::OK;
+  std::string message_;
+  std::string details_;
+};
+
+}  // namespace ipcrpc
