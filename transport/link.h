@@ -113,6 +113,9 @@ class Link {
   // costs a system call.
   virtual bool cheap_to_poll() const = 0;
 
+  // The processor where the peer polled last, -1 unknown. A hint.
+  virtual int peer_cpu() const { return -1; }
+
   // ---- any thread --------------------------------------------------------------------------
 
   // Ends the present, or else the next, Wait() of the holder of the receive role.

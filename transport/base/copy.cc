@@ -1,0 +1,28 @@
+#include "transport/base/copy.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace ipcrpc {
+
+void CopyLarge(std::byte* to, const std::byte* from, size_t size) {
+#if defined(__SSE2__)
+  while (size >= 64) {
+    const __m128i* source = reinterpret_cast<const __m128i*>(from);
+    __m128i* target = reinterpret_cast<__m128i*>(to);
+    const __m128i a = _mm_loadu_si128(source), b = _mm_loadu_si128(source + 1);
+    const __m128i c = _mm_loadu_si128(source + 2), d = _mm_loadu_si128(source + 3);
+    _mm_storeu_si128(target, a);
+    _mm_storeu_si128(target + 1, b);
+    _mm_storeu_si128(target + 2, c);
+    _mm_storeu_si128(target + 3, d);
+    from += 64;
+    to += 64;
+    size -= 64;
+  }
+#endif
+  std::memcpy(to, from, size);
+}
+
+}  // namespace ipcrpc

@@ -1,0 +1,71 @@
+// Sleeping and waking across two processes that do not trust each other: an event count split in two, so
+// that the sleeper never writes the waker's memory nor the waker the sleeper's.
+//
+//   sleeper                                   waker
+//   1  w = peer.wake_sequence (acquire)       1  publish: commit a record, or move head (release)
+//   2  own.sleep = ++epoch | kind | reasons   2  Fence()
+//   3  Fence()                                3  s = peer.sleep; asleep, for this reason, not yet woken?
+//   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE; or ring the doorbell
+//   5  sleep while peer.wake_sequence == w
+//   6  own.sleep = ++epoch; look again
+//
+// The two fences are a Dekker pair: either the sleeper's second look (4) sees what was published, or the waker (3)
+// sees the sleeper. The bump before the wake closes the window between 4 and 5. A wake is given once for each epoch.
+// tests/model/ has the models, and mutants without a fence, bump or second look that lose a wake-up.
+// After folly's EventCount (prepareWait / recheck / wait), with the waiter's RMW on a shared word taken out.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "transport/base/atomics.h"
+#include "transport/shm/layout.h"
+
+namespace ipcrpc::shm {
+
+// Owned by the holder of the receive role.
+class Sleeper {
+ public:
+  explicit Sleeper(Segment* own) : own_(own) {}
+
+  void Announce(SleepWord::Kind kind, uint32_t reasons) {
+    epoch_ += SleepWord::kEpochStep;
+    own_->sleep.store(epoch_ | kind | reasons, std::memory_order_relaxed);
+    Fence();
+  }
+  void Retract() {
+    epoch_ += SleepWord::kEpochStep;
+    own_->sleep.store(epoch_, std::memory_order_relaxed);
+  }
+
+ private:
+  Segment* own_;
+  uint32_t epoch_ = 0;
+};
+
+// Used by both roles: the sender wakes for data, the receiver for space.
+class Waker {
+ public:
+  // `control_fd` takes the doorbell's byte; borrowed.
+  Waker(Segment* own, const Segment* peer, int control_fd) : own_(own), peer_(peer), control_fd_(control_fd) {}
+
+  // After publishing. Costs a fence and a load while the peer is awake.
+  void WakeFor(SleepWord::Reason reason) {
+    Fence();
+    const uint32_t word = peer_->sleep.load(std::memory_order_relaxed);
+    if ((word & SleepWord::kKindMask) != 0 && (word & reason) != 0) [[unlikely]] Wake(word);
+  }
+
+  uint64_t wakes() const { return wakes_.load(std::memory_order_relaxed); }
+
+ private:
+  void Wake(uint32_t word);
+
+  Segment* const own_;
+  const Segment* const peer_;
+  const int control_fd_;
+  std::atomic<uint32_t> last_woken_{0};  // the sleep word that was last answered with a wake
+  std::atomic<uint64_t> wakes_{0};
+};
+
+}  // namespace ipcrpc::shm

@@ -1,0 +1,288 @@
+#include "transport/shm/shm_link.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "transport/base/clock.h"
+#include "transport/base/copy.h"
+#include "transport/base/futex.h"
+#include "transport/base/status_macros.h"
+
+namespace ipcrpc::shm {
+namespace {
+
+constexpr Capabilities kCapabilities = {
+    .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
+constexpr int kControlMessagesPerVisit = 64;
+constexpr uint32_t kGrowthFactor = 16;
+
+}  // namespace
+
+ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinMode spin)
+    : control_(std::move(control)),
+      peer_identity_(peer),
+      description_(std::move(description)),
+      max_ring_bytes_(agreement.max_ring_bytes),
+      own_mapping_(agreement.own.mapping),
+      peer_mapping_(agreement.peer),
+      own_(reinterpret_cast<Segment*>(own_mapping_.data())),
+      peer_(reinterpret_cast<const Segment*>(peer_mapping_.data())),
+      writer_(own_mapping_.data() + kRingOffset, agreement.own_ring_bytes, &peer_->head),
+      reader_(peer_mapping_.data() + kRingOffset, agreement.peer_ring_bytes),
+      sleeper_(own_),
+      spin_(spin),
+      waker_(own_, peer_, control_.get()) {}
+
+ShmLink::~ShmLink() { Close(absl::CancelledError("the link was closed")); }
+
+const Capabilities& ShmLink::capabilities() const { return kCapabilities; }
+
+// ---- send role -------------------------------------------------------------------------------
+
+std::byte* ShmLink::Scratch(uint32_t size) {
+  reserved_scratch_ = true;
+  scratch_.resize(size);
+  return reinterpret_cast<std::byte*>(scratch_.data());
+}
+
+std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
+  reserved_scratch_ = false;
+  if (closed_.load(std::memory_order_relaxed)) return Scratch(size);
+  const uint32_t leave_free = frame_class == Class::kControl ? 0 : kControlReserve;
+  std::byte* room = writer_.Reserve(size, leave_free);
+  if (room == nullptr && GrowRing()) room = writer_.Reserve(size, leave_free);
+  if (room == nullptr && !writer_.fault()) {
+    // Say that space is wanted, then look again: the peer may have moved on meanwhile.
+    space_wanted_head_.store(peer_->head.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    space_wanted_.store(true, std::memory_order_seq_cst);
+    room = writer_.Reserve(size, leave_free);
+    if (room != nullptr) space_wanted_.store(false, std::memory_order_relaxed);
+  }
+  if (writer_.fault()) {
+    Fault("its read position is impossible");
+    return Scratch(size);
+  }
+  return room;
+}
+
+void ShmLink::Commit(uint32_t size) {
+  if (!reserved_scratch_) writer_.Commit(size);
+}
+
+bool ShmLink::GrowRing() {
+  if (growth_refused_ || writer_.fault() || writer_.size() >= max_ring_bytes_ || !writer_.ReaderHasMoved()) return false;
+  const uint32_t ring_bytes = std::min(writer_.size() * kGrowthFactor, max_ring_bytes_);
+  std::byte* body = writer_.Reserve(sizeof(SwapBody), 0);
+  if (body == nullptr) return false;
+  absl::StatusOr<OwnMemory> memory = MakeMemory(ring_bytes);
+  if (!memory.ok()) {
+    growth_refused_ = true;  // the ring that there is will do
+    return false;
+  }
+  // The memory is in the peer's queue before the record that needs it can be seen.
+  const SwapNotice notice = {.type = 'S', .reserved = {}, .number = swaps_sent_ + 1, .ring_bytes = ring_bytes};
+  if (!SendDatagram(control_.get(), &notice, sizeof(notice), memory->fd.get()).ok()) return false;
+  const SwapBody swap = {.number = ++swaps_sent_, .ring_bytes = ring_bytes};
+  std::memcpy(body, &swap, sizeof(swap));
+  writer_.Commit(sizeof(swap), kSwap);
+  retired_ring_ = std::exchange(own_ring_, memory->mapping);
+  writer_.MoveTo(own_ring_.data(), ring_bytes);
+  return true;
+}
+
+// ---- receive role ----------------------------------------------------------------------------
+
+ShmLink::Progress ShmLink::Fault(absl::string_view what) {
+  Close(absl::UnavailableError(absl::StrCat("protocol fault of the peer at ", description_, ": ", what)));
+  return Progress::kClosed;
+}
+
+void ShmLink::PublishHead() {
+  if (published_head_ == reader_.head()) return;
+  published_head_ = reader_.head();
+  // Pairs with the acquire in RingWriter::RefreshHead(): what was read may be overwritten.
+  own_->head.store(published_head_, std::memory_order_release);
+  head_moved_ = true;
+}
+
+ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
+  if (closed_.load(std::memory_order_acquire)) return Progress::kClosed;
+  // Read before the ring: what the peer sent before it went is delivered.
+  const bool gone = peer_gone_.load(std::memory_order_acquire);
+  int frames = 0;
+  bool held = false;
+  while (frames < max_frames && !held) {
+    const std::byte* frame;
+    uint32_t bytes;
+    const RingReader::Next next = reader_.Peek(&frame, &bytes);
+    if (next == RingReader::Next::kEmpty) break;
+    if (next == RingReader::Next::kFault) return Fault("a broken record");
+    if (next == RingReader::Next::kSwap) {
+      if (absl::Status followed = FollowSwap(frame, bytes); !followed.ok()) return Fault(followed.message());
+      continue;
+    }
+    switch (sink.OnFrame({frame, bytes}, /*untrusted=*/true)) {
+      case FrameSink::Verdict::kConsumed:
+        reader_.Consume();
+        ++frames;
+        if (reader_.head() - published_head_ > reader_.size() / 8) {
+          PublishHead();
+          waker_.WakeFor(SleepWord::kSpace);
+          head_moved_ = false;
+        }
+        break;
+      case FrameSink::Verdict::kHold:
+        held = true;
+        break;
+      case FrameSink::Verdict::kFault:
+        return Fault("a frame that breaks the protocol");
+    }
+    if (closed_.load(std::memory_order_relaxed)) return Progress::kClosed;
+  }
+  PublishHead();
+  if (SpaceCame()) {
+    space_wanted_.store(false, std::memory_order_relaxed);
+    sink.OnSpace();
+  }
+  if (frames > 0) return Progress::kFrames;
+  // A producer that waits for space is woken once there is nothing else to do: while frames come, every
+  // eighth of the ring above.
+  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
+  if (held) return Progress::kHeld;
+  if (gone) {
+    Close(absl::UnavailableError(absl::StrCat("the peer at ", description_, " is gone")));
+    return Progress::kClosed;
+  }
+  return Progress::kIdle;
+}
+
+bool ShmLink::SpaceCame() const {
+  return space_wanted_.load(std::memory_order_seq_cst) &&
+         peer_->head.load(std::memory_order_acquire) != space_wanted_head_.load(std::memory_order_relaxed);
+}
+
+bool ShmLink::Ready() const {
+  return reader_.MayHaveNext() || kicks_.load(std::memory_order_seq_cst) != kicks_taken_ || SpaceCame();
+}
+
+uint32_t ShmLink::SleepReasons() const {
+  return SleepWord::kData | (space_wanted_.load(std::memory_order_seq_cst) ? SleepWord::kSpace : 0u);
+}
+
+bool ShmLink::TakeKick() { return std::exchange(kicks_taken_, kicks_.load(std::memory_order_acquire)) != kicks_taken_; }
+
+void ShmLink::Wait(int64_t deadline_ns) {
+  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
+  own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
+  if (spin_.Spin([this] { return Ready(); }, [this] { return peer_cpu(); })) {
+    TakeKick();
+    return;
+  }
+  const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
+  sleeper_.Announce(SleepWord::kFutex, SleepReasons());
+  waiting_.store(true, std::memory_order_seq_cst);
+  if (!Ready()) FutexWaitTwo(&peer_->wake_sequence, sequence, &kicks_, kicks_taken_, deadline_ns);
+  waiting_.store(false, std::memory_order_relaxed);
+  sleeper_.Retract();
+  TakeKick();
+  const bool woken = peer_->wake_sequence.load(std::memory_order_acquire) != sequence;
+  const uint32_t latency = static_cast<uint32_t>(Ticks()) - peer_->wake_ticks.load(std::memory_order_relaxed);
+  spin_.NoteSleep(woken ? latency : 0);
+}
+
+bool ShmLink::BeginSleep() {
+  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
+  own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
+  sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
+  if (!Ready()) return true;
+  sleeper_.Retract();
+  TakeKick();
+  return false;
+}
+
+void ShmLink::OnEvent(uint32_t epoll_events) {
+  DrainControl();
+  if ((epoll_events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) NotePeerGone();
+}
+
+int ShmLink::peer_cpu() const { return static_cast<int>(peer_->cpu.load(std::memory_order_relaxed)); }
+
+void ShmLink::DrainControl() {
+  for (int i = 0; i < kControlMessagesPerVisit; ++i) {
+    absl::StatusOr<std::optional<Datagram>> datagram = ReceiveDatagram(control_.get());
+    if (!datagram.ok()) {
+      if (absl::IsInvalidArgument(datagram.status())) {
+        Fault(datagram.status().message());
+      } else {
+        NotePeerGone();
+      }
+      return;
+    }
+    if (!datagram->has_value()) return;
+    const std::string& bytes = (*datagram)->bytes;
+    if (bytes == "D") continue;
+    SwapNotice notice;
+    if (bytes.size() != sizeof(notice) || bytes[0] != 'S' || !(*datagram)->fd.valid() || next_ring_.has_value()) {
+      Fault("an unknown message on the control socket");
+      return;
+    }
+    std::memcpy(&notice, bytes.data(), sizeof(notice));
+    next_ring_ = PeerMemory{notice.number, notice.ring_bytes, std::move((*datagram)->fd)};
+  }
+}
+
+absl::Status ShmLink::FollowSwap(const std::byte* frame, uint32_t frame_bytes) {
+  SwapBody swap;
+  if (frame_bytes != sizeof(swap)) return absl::InvalidArgumentError("a ring swap of a wrong size");
+  CopyBytes(reinterpret_cast<std::byte*>(&swap), frame, sizeof(swap));
+  if (!next_ring_.has_value()) DrainControl();
+  if (!next_ring_.has_value() || next_ring_->number != swap.number || swap.number != swaps_seen_ + 1 ||
+      next_ring_->ring_bytes != swap.ring_bytes || !IsRingSize(swap.ring_bytes) || swap.ring_bytes > max_ring_bytes_) {
+    return absl::InvalidArgumentError("a ring swap without the memory for it");
+  }
+  ASSIGN_OR_RETURN(Mapping ring, MapPeerMemory(next_ring_->fd, swap.ring_bytes));
+  next_ring_.reset();
+  ++swaps_seen_;
+  reader_.Consume();
+  reader_.MoveTo(ring.data(), swap.ring_bytes);
+  peer_ring_ = std::move(ring);
+  PublishHead();
+  return absl::OkStatus();
+}
+
+// ---- any thread ------------------------------------------------------------------------------
+
+void ShmLink::Kick() {
+  kicks_.fetch_add(1, std::memory_order_seq_cst);
+  if (waiting_.load(std::memory_order_seq_cst)) FutexWake(&kicks_, FutexScope::kPrivate, 1);
+}
+
+void ShmLink::NotePeerGone() {
+  peer_gone_.store(true, std::memory_order_release);
+  Kick();
+}
+
+void ShmLink::Close(absl::Status why) {
+  {
+    std::lock_guard lock(mu_);
+    if (why_code_ != absl::StatusCode::kOk) return;
+    why_code_ = why.ok() ? absl::StatusCode::kCancelled : why.code();
+    why_message_ = std::string(why.message());
+  }
+  closed_.store(true, std::memory_order_release);
+  shutdown(control_.get(), SHUT_RDWR);
+  Kick();
+}
+
+absl::Status ShmLink::status() const {
+  std::lock_guard lock(mu_);
+  return absl::Status(why_code_, why_message_);
+}
+
+}  // namespace ipcrpc::shm

@@ -1,0 +1,175 @@
+#include "transport/shm/shm_transport.h"
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <list>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "transport/base/clock.h"
+#include "transport/base/status_macros.h"
+#include "transport/shm/handshake.h"
+#include "transport/shm/shm_link.h"
+#include "transport/unix_socket.h"
+
+namespace ipcrpc::shm {
+namespace {
+
+constexpr UnixSocketKind kSocket = {.type = SOCK_SEQPACKET, .suffix = "shm"};
+constexpr int64_t kHandshakeNs = 5'000'000'000;
+constexpr size_t kMaxPending = 256;
+constexpr size_t kEventsPerVisit = 64;
+
+// Parameters: ring=64K…16M (how large a ring may grow), spin=auto|always|off.
+struct Options {
+  RingSizes sizes;
+  SpinMode spin = SpinMode::kAuto;
+};
+
+absl::StatusOr<uint32_t> ParseBytes(absl::string_view text) {
+  uint32_t unit = 1;
+  absl::string_view digits = text;
+  if (!digits.empty() && (digits.back() == 'K' || digits.back() == 'M')) {
+    unit = digits.back() == 'K' ? 1024 : 1024 * 1024;
+    digits.remove_suffix(1);
+  }
+  uint32_t value;
+  if (!absl::SimpleAtoi(digits, &value) || value > kMaxRingBytes || !IsRingSize(uint64_t{value} * unit)) {
+    return absl::InvalidArgumentError(absl::StrCat("ring=", text, " is not a power of two from 64K to 16M"));
+  }
+  return value * unit;
+}
+
+absl::StatusOr<Options> ParseOptions(const Address& address) {
+  RETURN_IF_ERROR(CheckParameters(address, {"mode", "group", "uid", "ring", "spin"}));
+  Options options;
+  if (auto it = address.parameters.find("ring"); it != address.parameters.end()) {
+    ASSIGN_OR_RETURN(options.sizes.max_bytes, ParseBytes(it->second));
+  }
+  if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
+    if (it->second == "auto") {
+      options.spin = SpinMode::kAuto;
+    } else if (it->second == "always") {
+      options.spin = SpinMode::kAlways;
+    } else if (it->second == "off") {
+      options.spin = SpinMode::kOff;
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat("spin=", it->second, " is not one of auto, always, off"));
+    }
+  }
+  return options;
+}
+
+// Waits for greetings in an epoll of its own, so that a client that says nothing delays nobody.
+class ShmListener final : public Listener {
+ public:
+  ShmListener(const Address& address, Options options, std::unique_ptr<UnixListenSocket> socket)
+      : address_(address), options_(options), socket_(std::move(socket)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+        timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
+    Watch(socket_->fd(), nullptr);
+    Watch(timer_.get(), &timer_);
+  }
+
+  const Address& address() const override { return address_; }
+  int fd() const override { return epoll_.get(); }
+
+  void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) override {
+    epoll_event events[kEventsPerVisit];
+    const int count = epoll_wait(epoll_.get(), events, kEventsPerVisit, 0);
+    for (int i = 0; i < count; ++i) {
+      void* const what = events[i].data.ptr;
+      if (what == nullptr) {
+        AcceptSome(on_link);
+      } else if (what != &timer_) {
+        // Accepting may have dropped it to make room; then it is no longer in the list.
+        const auto it = std::find_if(pending_.begin(), pending_.end(), [what](const Pending& p) { return &p == what; });
+        if (it != pending_.end()) Greet(it, on_link);
+      }
+    }
+    DropExpired();
+  }
+
+ private:
+  struct Pending {
+    UniqueFd socket;
+    int64_t deadline_ns;
+  };
+
+  void Watch(int fd, void* what) {
+    epoll_event event = {.events = EPOLLIN, .data = {.ptr = what}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  }
+
+  void AcceptSome(const std::function<void(std::unique_ptr<Link>)>& on_link) {
+    for (size_t i = 0; i < kEventsPerVisit; ++i) {
+      absl::StatusOr<UniqueFd> socket = socket_->Accept();
+      if (!socket.ok()) continue;
+      if (!socket->valid()) return;
+      if (pending_.size() >= kMaxPending) pending_.pop_front();
+      pending_.push_back({*std::move(socket), MonotonicNs() + kHandshakeNs});
+      Watch(pending_.back().socket.get(), &pending_.back());
+      Greet(std::prev(pending_.end()), on_link);  // the greeting is often there already
+    }
+  }
+
+  void Greet(std::list<Pending>::iterator pending, const std::function<void(std::unique_ptr<Link>)>& on_link) {
+    absl::StatusOr<std::optional<Datagram>> hello = ReceiveDatagram(pending->socket.get());
+    if (hello.ok() && !hello->has_value()) return;
+    UniqueFd socket = std::move(pending->socket);
+    pending_.erase(pending);
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket.get(), nullptr);
+    if (!hello.ok()) return Refuse(socket.get(), hello.status());
+    absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(socket.get());
+    if (!peer.ok()) return Refuse(socket.get(), peer.status());
+    absl::StatusOr<Agreement> agreement = Answer(socket.get(), **std::move(hello), options_.sizes);
+    if (!agreement.ok()) return;
+    on_link(std::make_unique<ShmLink>(std::move(socket), *std::move(agreement), *peer,
+                                      absl::StrCat("shm:", socket_->place()), options_.spin));
+  }
+
+  void DropExpired() {
+    const int64_t now = MonotonicNs();
+    while (!pending_.empty() && pending_.front().deadline_ns <= now) pending_.pop_front();
+    itimerspec next = {};
+    if (!pending_.empty()) next.it_value = ToTimespec(pending_.front().deadline_ns);
+    timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &next, nullptr);
+  }
+
+  const Address address_;
+  const Options options_;
+  const std::unique_ptr<UnixListenSocket> socket_;
+  const UniqueFd epoll_;
+  UniqueFd timer_;
+  std::list<Pending> pending_;  // oldest first
+};
+
+absl::StatusOr<std::unique_ptr<Listener>> ListenShm(const Address& address) {
+  ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kSocket));
+  return std::make_unique<ShmListener>(address, options, std::move(socket));
+}
+
+absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t deadline_ns) {
+  ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kSocket, deadline_ns));
+  ASSIGN_OR_RETURN(Agreement agreement,
+                   Introduce(connection.fd.get(), options.sizes, std::min(deadline_ns, MonotonicNs() + kHandshakeNs)));
+  return std::make_unique<ShmLink>(std::move(connection.fd), std::move(agreement), connection.peer,
+                                   absl::StrCat("shm:", connection.place), options.spin);
+}
+
+}  // namespace
+
+const Scheme kScheme = {
+    .name = "shm",
+    .summary = "rings in shared memory, spin then futex; the fast path",
+    .capabilities = {.in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true},
+    .listen = ListenShm,
+    .connect = ConnectShm,
+};
+
+}  // namespace ipcrpc::shm

@@ -1,0 +1,69 @@
+#include "transport/shm/spin.h"
+
+#include <sched.h>
+
+#include "transport/base/ticks.h"
+
+namespace ipcrpc {
+namespace {
+
+constexpr uint64_t kMinBudgetUs = 5;
+constexpr uint64_t kMaxBudgetUs = 100;
+constexpr uint64_t kSeedWakeUs = 25;          // until a sleep has been measured
+constexpr uint64_t kContendedYieldUs = 20;    // a yield that takes longer ran somebody else
+constexpr uint64_t kMinYieldBackoffUs = 10'000;
+constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
+constexpr uint32_t kRetryEvery = 64;
+
+bool OneProcessorAllowed() {
+  static const bool one = [] {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) == 1;
+  }();
+  return one;
+}
+
+}  // namespace
+
+int CurrentCpu() { return sched_getcpu(); }
+
+SpinPolicy::SpinPolicy(SpinMode mode)
+    : mode_(mode), ticks_per_us_(TicksPerMicrosecond()),
+      budget_(2 * kSeedWakeUs * ticks_per_us_),
+      wake_ewma_(static_cast<int64_t>(kSeedWakeUs * ticks_per_us_)) {}
+
+SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
+  if (mode_ == SpinMode::kOff) return Plan::kSleep;
+  if (mode_ == SpinMode::kAlways) return Plan::kPause;
+  if (wait_ewma_ > static_cast<int64_t>(2 * budget_) && ++skipped_ < kRetryEvery) return Plan::kSleep;
+  skipped_ = 0;
+  if (OneProcessorAllowed() || peer_cpu == CurrentCpu()) {
+    return wait_began_ < no_yield_until_ ? Plan::kSleep : Plan::kYield;
+  }
+  return Plan::kPause;
+}
+
+bool SpinPolicy::YieldOnce() {
+  const uint64_t before = Ticks();
+  sched_yield();
+  const uint64_t after = Ticks();
+  if (after - before <= kContendedYieldUs * ticks_per_us_) {
+    yield_backoff_ = 0;
+    return true;
+  }
+  yield_backoff_ = std::clamp(2 * yield_backoff_, kMinYieldBackoffUs * ticks_per_us_, kMaxYieldBackoffUs * ticks_per_us_);
+  no_yield_until_ = after + yield_backoff_;
+  return false;
+}
+
+void SpinPolicy::NoteSleep(uint64_t wake_latency_ticks) {
+  ++sleeps_;
+  NoteWait(Ticks() - wait_began_);
+  // The latency comes from the peer's clock word: a liar moves the budget inside its bounds, no more.
+  if (wake_latency_ticks != 0 && wake_latency_ticks < 1000 * ticks_per_us_) {
+    wake_ewma_ += (static_cast<int64_t>(wake_latency_ticks) - wake_ewma_) / 8;
+    budget_ = std::clamp(static_cast<uint64_t>(2 * wake_ewma_), kMinBudgetUs * ticks_per_us_, kMaxBudgetUs * ticks_per_us_);
+  }
+}
+
+}  // namespace ipcrpc
