@@ -96,8 +96,8 @@ class Link {
 
   // Blocks the calling thread until Poll() may have something to do, Kick() is called or was since
   // the last Wait() began, or `deadline_ns` (CLOCK_MONOTONIC, kNoDeadline) has passed. May return early.
-  // Spins first where that pays (shared memory).
-  virtual void Wait(int64_t deadline_ns) = 0;
+  // Spins first where that pays (shared memory). True when it slept, that is made a system call to wait.
+  virtual bool Wait(int64_t deadline_ns) = 0;
 
   // For a poller with several links. event_fd() goes into its epoll, level-triggered, with
   // EPOLLIN | EPOLLRDHUP, and EPOLLOUT while wants_write(). Before it sleeps there, BeginSleep() on

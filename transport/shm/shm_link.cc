@@ -177,12 +177,12 @@ uint32_t ShmLink::SleepReasons() const {
 
 bool ShmLink::TakeKick() { return std::exchange(kicks_taken_, kicks_.load(std::memory_order_acquire)) != kicks_taken_; }
 
-void ShmLink::Wait(int64_t deadline_ns) {
+bool ShmLink::Wait(int64_t deadline_ns) {
   if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
   own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
   if (spin_.Spin([this] { return Ready(); }, [this] { return peer_cpu(); })) {
     TakeKick();
-    return;
+    return false;
   }
   const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
   sleeper_.Announce(SleepWord::kFutex, SleepReasons());
@@ -194,6 +194,7 @@ void ShmLink::Wait(int64_t deadline_ns) {
   const bool woken = peer_->wake_sequence.load(std::memory_order_acquire) != sequence;
   const uint32_t latency = static_cast<uint32_t>(Ticks()) - peer_->wake_ticks.load(std::memory_order_relaxed);
   spin_.NoteSleep(woken ? latency : 0);
+  return true;
 }
 
 bool ShmLink::BeginSleep() {

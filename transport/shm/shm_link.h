@@ -33,7 +33,7 @@ class ShmLink final : public Link {
   void Flush() override { waker_.WakeFor(SleepWord::kData); }
 
   Progress Poll(FrameSink& sink, int max_frames) override;
-  void Wait(int64_t deadline_ns) override;
+  bool Wait(int64_t deadline_ns) override;
   int event_fd() const override { return control_.get(); }
   bool wants_write() const override { return false; }
   bool BeginSleep() override;

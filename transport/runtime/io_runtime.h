@@ -1,0 +1,87 @@
+// Everything that runs by itself: some pollers, one housekeeping thread, workers. Lazy: a thread starts when there
+// is something for it. One default for each process; a program may make its own, also one with no threads, to be
+// driven from a loop of its own.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "transport/link.h"
+#include "transport/runtime/housekeeper.h"
+#include "transport/runtime/poller.h"
+#include "transport/runtime/worker_pool.h"
+
+namespace ipcrpc {
+
+struct IoRuntimeOptions {
+  int pollers = 0;       // 0: 1 on up to 2 processors, else up to 4
+  bool threads = true;   // false: fd() and RunOnce()
+  size_t max_workers = WorkerPool::kDefaultCap;
+};
+
+class IoRuntime {
+ public:
+  explicit IoRuntime(IoRuntimeOptions options = {});
+  ~IoRuntime();  // stops; REQUIRES: links and listeners are gone
+
+  // The process's own, made at the first call, stopped at exit. In a forked child it is another one.
+  static const std::shared_ptr<IoRuntime>& Default();
+
+  // Gives a link to the poller with the fewest. The poller returned serves it from now on.
+  Poller* Attach(std::shared_ptr<PollTarget> target);
+
+  // Accepts on `listener`, on the housekeeping thread, until Unlisten(). `on_link` must not block.
+  uint64_t Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link);
+  // After it returns `on_link` does not run any more.
+  void Unlisten(uint64_t id);
+
+  // Runs `on_hangup` once when the peer of `link` hangs up, on the housekeeping thread. The link outlives it until
+  // ForgetHangup().
+  uint64_t WatchHangup(const Link& link, std::function<void()> on_hangup);
+  void ForgetHangup(uint64_t id);
+
+  // Runs `work` on a thread of its own; false at the cap.
+  [[nodiscard]] bool Submit(std::function<void()> work) { return workers_.Submit(std::move(work)); }
+
+  // Without threads.
+  int fd() const { return fd_.get(); }
+  void RunOnce();
+
+  size_t threads() const;
+  void Stop();  // all threads; idempotent
+
+ private:
+  struct Lane {
+    IoRuntime* runtime;
+    std::unique_ptr<Poller> poller;
+    uint64_t watch_id = 0;
+    uint64_t seen_task = 0;  // by the tick
+    bool started = false;
+  };
+
+  void StartHousekeeper();
+  void Drive(Lane* lane);  // starts a thread
+  static void* LaneMain(void* lane);
+  static void* HousekeeperMain(void* runtime);
+  void ThreadGone();
+  void Tick();
+
+  const IoRuntimeOptions options_;
+  Housekeeper housekeeper_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  WorkerPool workers_;
+  UniqueFd fd_;
+
+  mutable std::mutex mu_;
+  std::condition_variable gone_;
+  size_t threads_ = 0;
+  bool housekeeper_started_ = false;
+  std::atomic<bool> stopping_{false};
+};
+
+}  // namespace ipcrpc

@@ -1,0 +1,321 @@
+#include "transport/runtime/poller.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "transport/base/clock.h"
+#include "transport/base/status_macros.h"
+#include "transport/base/ticks.h"
+
+namespace ipcrpc {
+namespace {
+
+constexpr int kFramesPerTurn = 64;
+constexpr int kEventsPerVisit = 64;
+constexpr uint32_t kCoolEveryPasses = 256;
+constexpr uint64_t kCoolAfterUs = 1000;
+constexpr int kPassesPerRunOnce = 16;
+
+}  // namespace
+
+Poller::Poller(std::function<void()> woken, std::function<void(bool)> watch)
+    : woken_(std::move(woken)), watch_(std::move(watch)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  epoll_event event = {.events = EPOLLIN, .data = {.ptr = nullptr}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event);
+}
+
+Poller::~Poller() {
+  while (tasks_head_ != nullptr) delete std::exchange(tasks_head_, tasks_head_->next_);
+}
+
+// ---- any thread ------------------------------------------------------------------------------
+
+void Poller::Attach(std::shared_ptr<PollTarget> target) {
+  target_count_.fetch_add(1, std::memory_order_relaxed);
+  {
+    std::lock_guard lock(mu_);
+    attach_.push_back(std::move(target));
+    commands_.store(true, std::memory_order_seq_cst);
+  }
+  Wakeup();
+}
+
+void Poller::Kick(PollTarget* target) {
+  {
+    std::lock_guard lock(mu_);
+    kicked_.push_back(target);
+    commands_.store(true, std::memory_order_seq_cst);
+  }
+  Wakeup();
+}
+
+void Poller::Stop() {
+  stop_.store(true, std::memory_order_seq_cst);
+  Wakeup();
+}
+
+void Poller::CheckEvents() {
+  check_events_.store(true, std::memory_order_seq_cst);
+  if (sleep_.load(std::memory_order_seq_cst) == Sleep::kInLink) Wakeup();
+}
+
+// Whoever calls has left a command before; the driver announces its sleep before it looks for one (both seq_cst), so
+// one of the two sees the other.
+void Poller::Wakeup() {
+  switch (sleep_.load(std::memory_order_seq_cst)) {
+    case Sleep::kAwake:
+      return;
+    case Sleep::kInEpoll: {
+      const uint64_t one = 1;
+      [[maybe_unused]] ssize_t ignored = write(event_.get(), &one, sizeof(one));
+      return;
+    }
+    case Sleep::kInLink: {
+      std::lock_guard lock(mu_);
+      if (sleeping_in_ != nullptr) sleeping_in_->link().Kick();
+      return;
+    }
+  }
+}
+
+bool Poller::Steal(uint64_t sequence) {
+  return (sequence & 1) != 0 &&
+         task_sequence_.compare_exchange_strong(sequence, sequence + 1, std::memory_order_acq_rel);
+}
+
+// ---- the driving thread ----------------------------------------------------------------------
+
+void Poller::Enqueue(PollerTask* task) {
+  task->next_ = nullptr;
+  (tasks_head_ == nullptr ? tasks_head_ : tasks_tail_->next_) = task;
+  tasks_tail_ = task;
+}
+
+bool Poller::RunTasks() {
+  while (tasks_head_ != nullptr) {
+    PollerTask* task = std::exchange(tasks_head_, tasks_head_->next_);
+    const uint64_t sequence = task_sequence_.load(std::memory_order_relaxed) + 1;
+    // Release: who steals the poller during the task sees all of its state.
+    task_sequence_.store(sequence, std::memory_order_release);
+    task->Run();
+    uint64_t expected = sequence;
+    if (!task_sequence_.compare_exchange_strong(expected, sequence + 1, std::memory_order_acq_rel)) return false;
+  }
+  return true;
+}
+
+bool Poller::Run() {
+  if (!RunTasks()) return false;  // left by the thread that this one relieves
+  while (!stop_.load(std::memory_order_relaxed)) {
+    bool busy = false;
+    if (!Pass(&busy)) return false;
+    if (busy) continue;
+    if (SingleCheapLink()) {
+      SleepInLink();
+      continue;
+    }
+    bool driving = true;
+    const auto ready = [&] {
+      driving = Pass(&busy);
+      return !driving || busy || stop_.load(std::memory_order_relaxed);
+    };
+    const bool found = !hot_.empty() && spin_.Spin(ready, [this] { return HotPeerCpu(); });
+    if (!driving) return false;
+    if (!found) SleepInEpoll();
+  }
+  return true;
+}
+
+void Poller::RunOnce() {
+  sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
+  Harvest(0);
+  bool busy = true;
+  for (int i = 0; busy && i < kPassesPerRunOnce; ++i) {
+    busy = false;
+    IPCRPC_CHECK(Pass(&busy));  // nobody steals where there is no housekeeping thread
+  }
+  const bool cold = CoolIdle(/*all=*/true);
+  sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
+  if (!cold || commands_.load(std::memory_order_seq_cst)) Wakeup();
+}
+
+bool Poller::Pass(bool* busy) {
+  if (commands_.load(std::memory_order_relaxed)) TakeCommands();
+  if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) Harvest(0);
+  bool left = false;
+  for (size_t i = 0; i < hot_.size(); ++i) {
+    const EntryPtr entry = hot_[i];
+    if (entry->hot) *busy |= PollEntry(*entry);
+    left |= !entry->hot;
+    if (tasks_head_ != nullptr) {
+      *busy = true;
+      if (!RunTasks()) return false;
+    }
+  }
+  if (left) std::erase_if(hot_, [](const EntryPtr& entry) { return !entry->hot; });
+  if (++passes_ % kCoolEveryPasses == 0 && hot_.size() > 1) CoolIdle(/*all=*/false);
+  return true;
+}
+
+bool Poller::PollEntry(Entry& entry) {
+  Link& link = entry.target->link();
+  switch (link.Poll(*entry.target, kFramesPerTurn)) {
+    case Link::Progress::kFrames:
+      entry.last_busy_ticks = 0;
+      return true;
+    case Link::Progress::kClosed:
+      Remove(entry);
+      return true;
+    case Link::Progress::kIdle:
+    case Link::Progress::kHeld:
+      if (!link.cheap_to_poll()) return !Cool(entry);
+      return false;
+  }
+  return false;
+}
+
+void Poller::TakeCommands() {
+  std::vector<std::shared_ptr<PollTarget>> attach;
+  std::vector<PollTarget*> kicked;
+  {
+    std::lock_guard lock(mu_);
+    commands_.store(false, std::memory_order_relaxed);
+    attach.swap(attach_);
+    kicked.swap(kicked_);
+  }
+  for (std::shared_ptr<PollTarget>& target : attach) {
+    auto entry = std::make_shared<Entry>();
+    entry->target = std::move(target);
+    epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {.ptr = entry->target.get()}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry->target->link().event_fd(), &event);
+    entries_.emplace(entry->target.get(), entry);
+    entry->hot = true;
+    hot_.push_back(std::move(entry));
+  }
+  for (PollTarget* target : kicked) {
+    if (auto it = entries_.find(target); it != entries_.end()) Heat(it->second);
+  }
+}
+
+void Poller::Heat(const EntryPtr& entry) {
+  entry->last_busy_ticks = 0;
+  if (entry->hot) return;
+  entry->target->link().EndSleep();
+  entry->hot = true;
+  // It may still sit in hot_, having cooled in this very pass.
+  if (std::find(hot_.begin(), hot_.end(), entry) == hot_.end()) hot_.push_back(entry);
+}
+
+bool Poller::Cool(Entry& entry) {
+  Link& link = entry.target->link();
+  if (!link.BeginSleep()) return false;
+  WatchWrite(entry);
+  entry.hot = false;
+  return true;
+}
+
+bool Poller::CoolIdle(bool all) {
+  const uint64_t now = Ticks();
+  for (const EntryPtr& entry : hot_) {
+    if (!entry->hot) continue;
+    if (!all) {
+      // The first look since it was busy starts its time.
+      if (entry->last_busy_ticks == 0) entry->last_busy_ticks = now;
+      if (now - entry->last_busy_ticks < kCoolAfterUs * TicksPerMicrosecond()) continue;
+    }
+    Cool(*entry);
+  }
+  std::erase_if(hot_, [](const EntryPtr& entry) { return !entry->hot; });
+  return hot_.empty();
+}
+
+void Poller::Harvest(int timeout_ms) {
+  epoll_event events[kEventsPerVisit];
+  const int count = epoll_wait(epoll_.get(), events, kEventsPerVisit, timeout_ms);
+  for (int i = 0; i < count; ++i) {
+    if (events[i].data.ptr == nullptr) {
+      uint64_t value;
+      [[maybe_unused]] ssize_t ignored = read(event_.get(), &value, sizeof(value));
+      continue;
+    }
+    const auto it = entries_.find(static_cast<PollTarget*>(events[i].data.ptr));
+    if (it == entries_.end()) continue;
+    Heat(it->second);
+    it->second->target->link().OnEvent(events[i].events);
+  }
+  // Some more than fit may be waiting.
+  if (count == kEventsPerVisit) check_events_.store(true, std::memory_order_relaxed);
+}
+
+void Poller::SleepInEpoll() {
+  if (!CoolIdle(/*all=*/true)) return;
+  SetWatched(false);
+  sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
+  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
+  sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
+  woken_();
+}
+
+bool Poller::SingleCheapLink() const {
+  return entries_.size() == 1 && hot_.size() == 1 && hot_[0]->target->link().cheap_to_poll();
+}
+
+void Poller::SleepInLink() {
+  PollTarget* target = hot_[0]->target.get();
+  SetWatched(true);
+  if (sleeping_in_ != target) {
+    std::lock_guard lock(mu_);
+    sleeping_in_ = target;
+  }
+  sleep_.store(Sleep::kInLink, std::memory_order_seq_cst);
+  bool slept = false;
+  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst) &&
+      !check_events_.load(std::memory_order_seq_cst)) {
+    slept = target->link().Wait(kNoDeadline);
+  }
+  sleep_.store(Sleep::kAwake, std::memory_order_release);
+  if (slept) woken_();
+}
+
+void Poller::SetWatched(bool watched) {
+  if (watched_ == watched) return;
+  watched_ = watched;
+  watch_(watched);
+}
+
+void Poller::WatchWrite(Entry& entry) {
+  const bool wants = entry.target->link().wants_write();
+  if (wants == entry.watches_write) return;
+  entry.watches_write = wants;
+  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | (wants ? uint32_t{EPOLLOUT} : 0u), .data = {.ptr = entry.target.get()}};
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, entry.target->link().event_fd(), &event);
+}
+
+void Poller::Remove(Entry& entry) {
+  const std::shared_ptr<PollTarget> target = entry.target;
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, target->link().event_fd(), nullptr);
+  entry.hot = false;
+  {
+    std::lock_guard lock(mu_);
+    if (sleeping_in_ == target.get()) sleeping_in_ = nullptr;
+    std::erase(kicked_, target.get());
+  }
+  entries_.erase(target.get());  // the caller keeps the entry
+  target_count_.fetch_sub(1, std::memory_order_relaxed);
+  target->OnClosed();
+}
+
+int Poller::HotPeerCpu() const {
+  const int own = CurrentCpu();
+  for (const EntryPtr& entry : hot_) {
+    if (entry->target->link().peer_cpu() == own) return own;
+  }
+  return -1;
+}
+
+}  // namespace ipcrpc

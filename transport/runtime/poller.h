@@ -1,0 +1,140 @@
+// A poller drives many links with one thread at a time: it delivers their frames and runs the tasks that come
+// of them, and sleeps when there is nothing to do.
+//
+// A link is hot while it was busy lately: the poller looks at it in every pass, without a system call. Else it is cold:
+// armed, and in the poller's epoll, where the peer's doorbell reaches it. When nothing is hot the poller sleeps there;
+// with a single shared-memory link, in that link's own wait, which is cheaper.
+//
+// The thread that drives is replaceable. Tasks (handlers) run at the top of the loop, with nothing of the poller
+// on the stack; when one is stuck, the housekeeper gives the poller to a stand-by thread (Steal()), and the stuck one
+// finds on its return that it no longer drives.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/base/fd.h"
+#include "transport/link.h"
+#include "transport/shm/spin.h"
+
+namespace ipcrpc {
+
+class Poller;
+
+// A link and who gets what it brings. Owned by shared_ptr; the poller keeps it while attached.
+class PollTarget : public FrameSink, public std::enable_shared_from_this<PollTarget> {
+ public:
+  virtual Link& link() = 0;
+  // The link is closed and detached from the poller. By the driving thread.
+  virtual void OnClosed() = 0;
+};
+
+// Something to run on the driving thread, outside of OnFrame(). Deletes or recycles itself.
+class PollerTask {
+ public:
+  virtual ~PollerTask() = default;
+  virtual void Run() = 0;
+
+ private:
+  friend class Poller;
+  PollerTask* next_ = nullptr;
+};
+
+class Poller {
+ public:
+  // `woken` is called, by the driving thread, when the poller returns from a sleep; `watch` when it stops (true) and
+  // starts again (false) to sleep on fd() itself: while true, somebody else must watch fd() and call CheckEvents().
+  Poller(std::function<void()> woken, std::function<void(bool)> watch);
+  ~Poller();
+  Poller(const Poller&) = delete;
+  Poller& operator=(const Poller&) = delete;
+
+  // ---- any thread
+  void Attach(std::shared_ptr<PollTarget> target);
+  // Makes the poller look at the target at once (it wants space, has closed, …).
+  void Kick(PollTarget* target);
+  // Ends Run().
+  void Stop();
+  size_t targets() const { return target_count_.load(std::memory_order_relaxed); }
+
+  // ---- the driving thread
+  // Drives until Stop() (true) or until another thread has taken over (false).
+  bool Run();
+  // One pass without blocking, for those who have a loop of their own; everything is armed when it returns, so
+  // that fd() tells when to call again.
+  void RunOnce();
+  int fd() const { return epoll_.get(); }
+  // From FrameSink::OnFrame(): runs once the link's turn is over.
+  void Enqueue(PollerTask* task);
+
+  // ---- the housekeeper
+  // A number that changes with every task and is odd while one runs.
+  uint64_t task_sequence() const { return task_sequence_.load(std::memory_order_acquire); }
+  // Takes the poller from the thread that runs the task `sequence`; true: the caller's thread must Run() it.
+  bool Steal(uint64_t sequence);
+  bool asleep() const { return sleep_.load(std::memory_order_acquire) != Sleep::kAwake; }
+  bool asleep_in_epoll() const { return sleep_.load(std::memory_order_acquire) == Sleep::kInEpoll; }
+  // Something is to be read from fd() while the poller does not look there.
+  void CheckEvents();
+
+ private:
+  struct Entry {
+    std::shared_ptr<PollTarget> target;
+    bool hot = false;
+    bool watches_write = false;
+    uint64_t last_busy_ticks = 0;  // 0: busy since the last look
+  };
+  using EntryPtr = std::shared_ptr<Entry>;
+
+  bool Pass(bool* busy);        // false: no longer driving
+  bool RunTasks();              // false: no longer driving
+  bool PollEntry(Entry& entry);  // true: it was busy
+  void TakeCommands();
+  void Harvest(int timeout_ms);
+  void Heat(const std::shared_ptr<Entry>& entry);
+  bool Cool(Entry& entry);      // false: it has something to do
+  bool CoolIdle(bool all);      // true when none is hot any more
+  void SleepInEpoll();
+  void SleepInLink();
+  bool SingleCheapLink() const;
+  void WatchWrite(Entry& entry);
+  void Remove(Entry& entry);
+  void Wakeup();
+  void SetWatched(bool watched);
+  int HotPeerCpu() const;
+
+  const std::function<void()> woken_;
+  const std::function<void(bool)> watch_;
+  const UniqueFd epoll_;
+  const UniqueFd event_;  // Kick, Attach, Stop while asleep in epoll
+
+  // driving thread
+  std::unordered_map<PollTarget*, EntryPtr> entries_;
+  std::vector<EntryPtr> hot_;
+  PollerTask* tasks_head_ = nullptr;
+  PollerTask* tasks_tail_ = nullptr;
+  SpinPolicy spin_;
+  uint32_t passes_ = 0;
+  bool watched_ = false;
+
+  // any thread
+  enum class Sleep : uint32_t { kAwake, kInEpoll, kInLink };
+  std::atomic<Sleep> sleep_{Sleep::kAwake};
+  std::atomic<bool> check_events_{false};
+  std::atomic<bool> commands_{false};
+  std::atomic<bool> stop_{false};
+  std::atomic<size_t> target_count_{0};
+  std::atomic<uint64_t> task_sequence_{0};
+  std::mutex mu_;  // of what follows
+  std::vector<std::shared_ptr<PollTarget>> attach_;
+  std::vector<PollTarget*> kicked_;
+  PollTarget* sleeping_in_ = nullptr;  // whose link the poller sleeps in
+};
+
+}  // namespace ipcrpc
