@@ -1,4 +1,9 @@
-// Addresses: SCHEME:REST[?key=value&…]. REST is a name ("monitor"), a path (with a slash) or "@abstract".
+// Addresses: SCHEME:REST[?key=value&…]. REST is a name ("monitor"), a path (with a slash) or "@abstract". A text
+// without a scheme, or that starts with '/', '.' or '@', is `ipc:` and that.
+//
+// Percent-encoding: in REST and in values, %XX stands for a byte, so that '?', '&' and '%' can be part of a path
+// (%3f, %26, %25); no other character needs it. `exec:` takes everything after the colon as it is.
+// A name has letters, digits, '.', '_' and '-', not a '.' first, 64 bytes at most.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,69 @@
+// Names on disk: where the files of a plain name ("monitor") live, who owns the name, and the removal of
+// what the dead left.
+//
+// A name NAME has, in a runtime directory, NAME.lock and beside it one file per way to reach its server:
+// NAME.sock (unix), NAME.shm (the control socket of shm), NAME.fifo, NAME.snap. A path has only PATH.lock.
+// The lock is an OFD lock on NAME.lock: the kernel drops it when its holder dies, however that
+// happens. One process owns all of a name; within it several schemes share it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ipcrpc {
+
+// The directory in which a server binds plain names, made when missing (0755): $IPCRPC_RUNTIME_DIR, else
+// $XDG_RUNTIME_DIR/ipcrpc when not root, else /run/ipcrpc. FAILED_PRECONDITION when there is none, or when
+// somebody else could replace what is in it; PERMISSION_DENIED when it cannot be made.
+absl::StatusOr<std::string> ServerDirectory();
+
+// Where a client looks for plain names, in this order: $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc, /run/ipcrpc.
+std::vector<std::string> ClientDirectories();
+
+// The process that a lock file names.
+struct LockOwner {
+  pid_t pid = 0;            // 0: the file does not say
+  uint64_t start_time = 0;  // field 22 of /proc/PID/stat: tells it from a later process of the same pid
+  bool alive = false;       // such a process exists and was started at that time
+};
+
+// The ownership of a name by this process, shared by all that hold one for the same `base`. Any thread.
+class NameLock {
+ public:
+  // Takes the lock of `base` ("/run/ipcrpc/monitor" or a path). `plain_name`: the files beside it that a dead owner
+  // left are removed. ALREADY_EXISTS names the living owner's pid.
+  static absl::StatusOr<std::unique_ptr<NameLock>> Take(const std::string& base, bool plain_name);
+
+  // The last holder removes the lock file; not in a forked child.
+  ~NameLock();
+  NameLock(const NameLock&) = delete;
+  NameLock& operator=(const NameLock&) = delete;
+
+ private:
+  explicit NameLock(std::string base) : base_(std::move(base)) {}
+  const std::string base_;
+};
+
+// Removes from `directory` the files of names whose owner is dead, and nothing else. Quiet about what it may
+// not touch.
+void SweepDirectory(const std::string& directory);
+
+// Who is behind a file that is a unix socket.
+struct SocketOwner {
+  bool listening = false;
+  pid_t pid = 0;  // 0: unknown
+};
+SocketOwner ProbeSocket(const std::string& path);
+
+// "pid 12 (monitord)", for messages.
+std::string DescribeProcess(pid_t pid);
+
+}  // namespace ipcrpc

@@ -1,0 +1,380 @@
+#include "transport/unix_socket.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "transport/base/clock.h"
+#include "transport/base/nearest.h"
+#include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/names.h"
+#include "transport/unix_address.h"
+
+
+namespace ipcrpc {
+namespace {
+
+constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
+
+const std::string* FindParameter(const Address& address, std::string_view key) {
+  const auto found = address.parameters.find(key);
+  return found == address.parameters.end() ? nullptr : &found->second;
+}
+
+absl::Status BadParameter(const Address& address, std::string_view key, std::string_view expected) {
+  return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': parameter ", key, "='",
+                                                 address.parameters.find(key)->second, "'; expected ", expected));
+}
+
+// ---- users and groups --------------------------------------------------------------------------
+
+constexpr size_t kNameBuffer = 16384;
+
+absl::StatusOr<uid_t> UidParameter(const Address& address, std::string_view key) {
+  const std::string& text = *FindParameter(address, key);
+  if (const auto number = ParseNumber<uid_t>(text)) return *number;
+  std::vector<char> buffer(kNameBuffer);
+  passwd entry = {}, *result = nullptr;
+  getpwnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
+  if (result == nullptr) return BadParameter(address, key, "a uid or the name of a user here");
+  return result->pw_uid;
+}
+
+absl::StatusOr<gid_t> GidParameter(const Address& address, std::string_view key) {
+  const std::string& text = *FindParameter(address, key);
+  if (const auto number = ParseNumber<gid_t>(text)) return *number;
+  std::vector<char> buffer(kNameBuffer);
+  group entry = {}, *result = nullptr;
+  getgrnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
+  if (result == nullptr) return BadParameter(address, key, "a gid or the name of a group here");
+  return result->gr_gid;
+}
+
+absl::StatusOr<mode_t> ModeParameter(const Address& address) {
+  const std::string* text = FindParameter(address, "mode");
+  if (text == nullptr) return mode_t{0600};
+  const std::optional<mode_t> mode = ParseNumber<mode_t>(*text, 8);
+  if (!mode || *mode > 0777) return BadParameter(address, "mode", "permissions in octal, like 0666");
+  return *mode;
+}
+
+// ---- binding -----------------------------------------------------------------------------------
+
+absl::StatusOr<std::string> AbsolutePath(const std::string& path) {
+  if (path.starts_with('/')) return path;
+  char directory[4096];
+  if (getcwd(directory, sizeof directory) == nullptr) {
+    return absl::ErrnoToStatus(errno, Cat("cannot tell the current directory, where ", path, " would be"));
+  }
+  return Cat(directory, "/", path);
+}
+
+// Makes `path` free: removes a socket on which nobody answers. The name's lock is ours.
+absl::Status ClearName(const std::string& path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return absl::OkStatus();
+  if (!S_ISSOCK(info.st_mode)) {
+    return absl::AlreadyExistsError(Cat("cannot listen at ", path, ": it exists and is not a socket"));
+  }
+  const SocketOwner owner = ProbeSocket(path);
+  if (owner.listening) {
+    return absl::AlreadyExistsError(
+        Cat("cannot listen at ", path, ": ", DescribeProcess(owner.pid), " listens there"));
+  }
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return absl::ErrnoToStatus(errno, Cat("cannot remove ", path, ", which a dead process left"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> NewListenSocket(int type) {
+  UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, "cannot make a unix socket");
+  return fd;
+}
+
+absl::Status BindError(int error, const std::string& place) {
+  const std::string what = Cat("cannot listen at ", place, ": ", strerror(error));
+  if (error == EACCES || error == EPERM || error == EROFS) return absl::PermissionDeniedError(what);
+  if (error == ENOENT || error == ENOTDIR) return absl::FailedPreconditionError(Cat(what, " (no such directory)"));
+  return absl::ErrnoToStatus(error, Cat("cannot listen at ", place));
+}
+
+absl::StatusOr<UniqueFd> BindAbstract(const Address& address, int type) {
+  for (std::string_view key : {"mode", "group"}) {
+    if (FindParameter(address, key) != nullptr) return BadParameter(address, key, "a path: abstract names have no permissions");
+  }
+  const std::string place = Cat("@", address.rest);
+  const UnixSocketAddress name = UnixSocketAddress::ForAbstract(address.rest);
+  ASSIGN_OR_RETURN(UniqueFd fd, NewListenSocket(type));
+  if (bind(fd.get(), name.get(), name.size()) != 0) {
+    if (errno != EADDRINUSE) return BindError(errno, place);
+    UniqueFd probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    ucred peer = {};
+    socklen_t size = sizeof peer;
+    const bool known = probe.valid() && connect(probe.get(), name.get(), name.size()) == 0 &&
+                       getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
+    return absl::AlreadyExistsError(
+        Cat("cannot listen at ", place, ": ", DescribeProcess(known ? peer.pid : 0), " listens there"));
+  }
+  if (listen(fd.get(), kBacklog) != 0) return BindError(errno, place);
+  return fd;
+}
+
+struct FileOptions {
+  mode_t mode = 0600;
+  std::optional<gid_t> group;
+};
+
+absl::StatusOr<FileOptions> FileOptionsOf(const Address& address) {
+  FileOptions options;
+  ASSIGN_OR_RETURN(options.mode, ModeParameter(address));
+  if (FindParameter(address, "group") != nullptr) {
+    ASSIGN_OR_RETURN(options.group, GidParameter(address, "group"));
+  }
+  return options;
+}
+
+absl::StatusOr<UniqueFd> BindFile(const std::string& path, int type, const FileOptions& options) {
+  ASSIGN_OR_RETURN(const UnixSocketAddress name, UnixSocketAddress::ForFile(path));
+  ASSIGN_OR_RETURN(UniqueFd fd, NewListenSocket(type));
+  // The mode of a socket before bind() is the mode its file is made with: never more than wanted, not even
+  // for a moment.
+  if (fchmod(fd.get(), 0600) != 0) return BindError(errno, path);
+  if (bind(fd.get(), name.get(), name.size()) != 0) return BindError(errno, path);
+  const bool owned = !options.group || lchown(path.c_str(), static_cast<uid_t>(-1), *options.group) == 0;
+  if (!owned || chmod(path.c_str(), options.mode) != 0 || listen(fd.get(), kBacklog) != 0) {
+    const int error = errno;
+    unlink(path.c_str());
+    if (!owned) {
+      return absl::PermissionDeniedError(Cat("cannot give ", path, " to group ", *options.group, ": ",
+                                                      strerror(error), " (only root, or a member of it, may)"));
+    }
+    return BindError(error, path);
+  }
+  return fd;
+}
+
+// ---- connecting --------------------------------------------------------------------------------
+
+void SetSendTimeout(int fd, int64_t ns) {
+  const timeval timeout = {.tv_sec = static_cast<time_t>(ns / 1'000'000'000),
+                           .tv_usec = static_cast<suseconds_t>(ns % 1'000'000'000 / 1000)};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+}
+
+// connect(), which waits for room in the backlog until the deadline. 0 or errno; EAGAIN: the deadline passed.
+int ConnectBy(int fd, const UnixSocketAddress& address, int64_t deadline_ns) {
+  constexpr int64_t kLongestNs = int64_t{3600} * 1'000'000'000;
+  while (true) {
+    if (deadline_ns != kNoDeadline) {
+      // Zero would mean for ever.
+      SetSendTimeout(fd, std::clamp<int64_t>(deadline_ns - MonotonicNs(), 1000, kLongestNs));
+    }
+    const int error = connect(fd, address.get(), address.size()) == 0 ? 0 : errno;
+    if (error == EINTR || (error == EAGAIN && deadline_ns - MonotonicNs() > 0)) continue;
+    if (deadline_ns != kNoDeadline) SetSendTimeout(fd, 0);
+    return error;
+  }
+}
+
+absl::Status ConnectError(int error, const std::string& place, bool abstract) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::UnavailableError(Cat(place, " does not exist"));
+    case ECONNREFUSED:
+      return absl::UnavailableError(
+          Cat(place, abstract ? ": nobody listens there" : ": nobody listens there (its server is gone)"));
+    case EACCES:
+    case EPERM: {
+      struct stat info;
+      if (abstract || stat(place.c_str(), &info) != 0) return absl::PermissionDeniedError(Cat(place, ": permission denied"));
+      return absl::PermissionDeniedError(Cat(place, ": permission denied (it belongs to uid ", info.st_uid,
+                                                      ", we are uid ", geteuid(), "; its server can set ?mode= or ?group=)"));
+    }
+    case EAGAIN:
+      return absl::DeadlineExceededError(Cat(place, ": its server did not accept in time"));
+    case EPROTOTYPE:
+      return absl::FailedPreconditionError(Cat(place, " is a socket of another type, for another scheme"));
+    case EMFILE:
+    case ENFILE:
+      return absl::ResourceExhaustedError(Cat("no file descriptor left to connect to ", place));
+    default:
+      return absl::UnavailableError(Cat(place, ": ", strerror(error)));
+  }
+}
+
+bool Believed(const PeerIdentity& peer, std::optional<uid_t> also) {
+  if (peer.uid == PeerIdentity::kUnknownUid) return false;
+  return peer.uid == 0 || peer.uid == geteuid() || (also && peer.uid == *also);
+}
+
+absl::StatusOr<UnixConnection> ConnectTo(const UnixSocketAddress& address, std::string place, bool abstract, int type,
+                                         std::optional<uid_t> believe, int64_t deadline_ns) {
+  UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ConnectError(errno, place, abstract);
+  if (const int error = ConnectBy(fd.get(), address, deadline_ns); error != 0) return ConnectError(error, place, abstract);
+  ASSIGN_OR_RETURN(const PeerIdentity peer, PeerOfUnixSocket(fd.get()));
+  if (!Believed(peer, believe)) {
+    return absl::PermissionDeniedError(Cat(
+        place, ": its server is not to be believed: ", peer.ToString(), "; only root, our own uid (", geteuid(), ")",
+        believe ? Cat(" and uid ", *believe, " are") : " or the one of ?uid= is"));
+  }
+  return UnixConnection{.fd = std::move(fd), .peer = peer, .place = std::move(place)};
+}
+
+absl::StatusOr<UnixConnection> ConnectToFile(const std::string& path, int type, std::optional<uid_t> believe,
+                                             int64_t deadline_ns) {
+  absl::StatusOr<UnixSocketAddress> address = UnixSocketAddress::ForFile(path);
+  if (!address.ok()) {
+    if (absl::IsInvalidArgument(address.status()) || absl::IsPermissionDenied(address.status())) return address.status();
+    return absl::UnavailableError(address.status().message());
+  }
+  return ConnectTo(*address, path, false, type, believe, deadline_ns);
+}
+
+// Tries each directory; the most telling of the failures decides the code, all are in the message.
+absl::StatusOr<UnixConnection> ConnectToName(const Address& address, UnixSocketKind kind, std::optional<uid_t> believe,
+                                             int64_t deadline_ns) {
+  std::vector<std::string> failures;
+  absl::StatusCode code = absl::StatusCode::kUnavailable;
+  for (const std::string& directory : ClientDirectories()) {
+    const std::string path = Cat(directory, "/", address.rest, ".", kind.suffix);
+    absl::StatusOr<UnixConnection> connection = ConnectToFile(path, kind.type, believe, deadline_ns);
+    if (connection.ok()) return connection;
+    failures.emplace_back(MessageOf(connection.status()));
+    if (code == absl::StatusCode::kUnavailable) code = connection.status().code();
+    if (absl::IsDeadlineExceeded(connection.status())) break;
+  }
+  return absl::Status(code, Cat("cannot reach ", address.ToString(), ": ", Join(failures, "; ")));
+}
+
+}  // namespace
+
+// ---- UnixListenSocket --------------------------------------------------------------------------
+
+struct UnixListenSocket::State {
+  UniqueFd fd;
+  std::string place;
+  bool is_file = false;
+  dev_t device = 0;  // of the file, to remove no other's
+  ino_t inode = 0;
+  pid_t owner = getpid();
+  std::unique_ptr<NameLock> lock;
+  UniqueFd spare;  // given up to accept, and so to close, a connection for which there is no descriptor
+};
+
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Bind(const Address& address, UnixSocketKind kind) {
+  auto state = std::make_unique<State>();
+  if (address.kind == Address::Kind::kAbstract) {
+    ASSIGN_OR_RETURN(state->fd, BindAbstract(address, kind.type));
+    state->place = Cat("@", address.rest);
+  } else {
+    ASSIGN_OR_RETURN(const FileOptions options, FileOptionsOf(address));
+    const bool plain_name = address.kind == Address::Kind::kName;
+    std::string base;
+    if (plain_name) {
+      ASSIGN_OR_RETURN(const std::string directory, ServerDirectory());
+      base = Cat(directory, "/", address.rest);
+      state->place = Cat(base, ".", kind.suffix);
+      ASSIGN_OR_RETURN(state->lock, NameLock::Take(base, plain_name));
+      SweepDirectory(directory);
+    } else {
+      ASSIGN_OR_RETURN(state->place, AbsolutePath(address.rest));
+      ASSIGN_OR_RETURN(state->lock, NameLock::Take(state->place, plain_name));
+    }
+    // Two threads of this process share the lock, so it does not keep them apart here.
+    static auto* const binding = new std::mutex;
+    const std::lock_guard one_at_a_time(*binding);
+    RETURN_IF_ERROR(ClearName(state->place));
+    ASSIGN_OR_RETURN(state->fd, BindFile(state->place, kind.type, options));
+    struct stat info;
+    state->is_file = lstat(state->place.c_str(), &info) == 0;
+    if (state->is_file) state->device = info.st_dev, state->inode = info.st_ino;
+  }
+  state->spare.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
+}
+
+UnixListenSocket::UnixListenSocket(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+UnixListenSocket::~UnixListenSocket() {
+  if (state_->is_file && state_->owner == getpid()) {
+    struct stat info;
+    const bool still_ours = lstat(state_->place.c_str(), &info) == 0 && info.st_dev == state_->device && info.st_ino == state_->inode;
+    if (still_ours) unlink(state_->place.c_str());
+  }
+  // Closed before the lock goes, so that a successor never finds a name that is free but answers.
+  state_->fd.reset();
+}
+
+int UnixListenSocket::fd() const { return state_->fd.get(); }
+const std::string& UnixListenSocket::place() const { return state_->place; }
+
+absl::StatusOr<UniqueFd> UnixListenSocket::Accept() {
+  while (true) {
+    UniqueFd fd(accept4(state_->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (fd.valid() || errno == EAGAIN) return fd;
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno != EMFILE && errno != ENFILE) return absl::ErrnoToStatus(errno, Cat("cannot accept at ", state_->place));
+    // Left in the backlog it would keep fd() readable for ever, and its client waiting. (Without a descriptor
+    // the kernel does not even tell whether anybody waits.)
+    state_->spare.reset();
+    fd.reset(accept4(state_->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const bool somebody = fd.valid() || errno != EAGAIN;
+    fd.reset();
+    state_->spare.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!somebody) return UniqueFd();
+    return absl::ResourceExhaustedError(
+        Cat("refused a connection at ", state_->place, ": no file descriptor left (see ulimit -n)"));
+  }
+}
+
+// ---- free functions ----------------------------------------------------------------------------
+
+absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind, int64_t deadline_ns) {
+  std::optional<uid_t> believe;
+  if (FindParameter(address, "uid") != nullptr) {
+    ASSIGN_OR_RETURN(believe, UidParameter(address, "uid"));
+  }
+  if (address.kind == Address::Kind::kName) return ConnectToName(address, kind, believe, deadline_ns);
+  absl::StatusOr<UnixConnection> connection =
+      address.kind == Address::Kind::kPath
+          ? ConnectToFile(address.rest, kind.type, believe, deadline_ns)
+          : ConnectTo(UnixSocketAddress::ForAbstract(address.rest), Cat("@", address.rest), true, kind.type, believe,
+                      deadline_ns);
+  if (connection.ok()) return connection;
+  return absl::Status(connection.status().code(),
+                      Cat("cannot reach ", address.ToString(), ": ", MessageOf(connection.status())));
+}
+
+absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd) {
+  ucred peer = {};
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    return absl::ErrnoToStatus(errno, "cannot tell who is at the other end of a unix socket");
+  }
+  return PeerIdentity{.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true};
+}
+
+absl::Status CheckParameters(const Address& address, std::initializer_list<std::string_view> known) {
+  for (const auto& [key, value] : address.parameters) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': ", address.scheme, ": has no parameter '", key, "'",
+                                                   DidYouMean(key, std::span(known.begin(), known.size())),
+                                                   known.size() == 0 ? "" : Cat(" (known: ", Join(known, " "), ")")));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ipcrpc
