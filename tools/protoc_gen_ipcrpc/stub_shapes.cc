@@ -1,0 +1,205 @@
+#include "tools/protoc_gen_ipcrpc/stub_shapes.h"
+
+#include "tools/protoc_gen_ipcrpc/comments.h"
+#include "tools/protoc_gen_ipcrpc/names.h"
+
+namespace ipcrpc::codegen {
+namespace {
+
+using google::protobuf::MethodDescriptor;
+using google::protobuf::ServiceDescriptor;
+using google::protobuf::io::Printer;
+
+// How a streaming method looks to a client. Each text may use the method's variables.
+struct StreamShape {
+  const char* stream;   // class template of what the stub returns; with "Interface" its mockable base
+  const char* types;    // its arguments
+  const char* params;   // parameters of the stub's method
+  const char* args;     // the same, passed on
+  const char* factory;  // what makes it
+};
+
+StreamShape ShapeOf(Kind kind) {
+  switch (kind) {
+    case Kind::kClientStreaming:
+      return {"ClientWriter", "$Request$", "::ipcrpc::ClientContext* context, $Response$* response",
+              "context, response", "::ipcrpc::internal::ClientWriterFactory<$Request$>"};
+    case Kind::kServerStreaming:
+      return {"ClientReader", "$Response$", "::ipcrpc::ClientContext* context, const $Request$& request",
+              "context, request", "::ipcrpc::internal::ClientReaderFactory<$Response$>"};
+    case Kind::kUnary:  // has no stream
+    case Kind::kBidiStreaming:
+      break;
+  }
+  return {"ClientReaderWriter", "$Request$, $Response$", "::ipcrpc::ClientContext* context", "context",
+          "::ipcrpc::internal::ClientReaderWriterFactory<$Request$, $Response$>"};
+}
+
+// `text` with the parts of the stream's shape filled in: "@stream@", "@types@", "@params@", "@args@", "@factory@".
+void PrintStreamShape(Printer& out, const MethodDescriptor& method, const std::string& text) {
+  const StreamShape shape = ShapeOf(KindOf(method));
+  const Variables parts = {{"stream", shape.stream},
+                           {"types", shape.types},
+                           {"params", shape.params},
+                           {"args", shape.args},
+                           {"factory", shape.factory}};
+  std::string filled;
+  for (size_t at = 0; at < text.size();) {
+    const size_t open = text.find('@', at);
+    filled.append(text, at, open - at);
+    if (open == std::string::npos) break;
+    const size_t close = text.find('@', open + 1);
+    filled += parts.at(text.substr(open + 1, close - open - 1));
+    at = close + 1;
+  }
+  out.Print(MethodVariables(method), filled.c_str());
+}
+
+void DeclareInterfaceMethod(Printer& out, const MethodDescriptor& method) {
+  PrintLeadingComments(out, method);
+  if (KindOf(method) == Kind::kUnary) {
+    out.Print(MethodVariables(method),
+              "virtual ::ipcrpc::Status $Method$(::ipcrpc::ClientContext* context, const $Request$& request,\n"
+              "    $Response$* response) = 0;\n");
+  } else {
+    PrintStreamShape(out, method,
+                     "::std::unique_ptr<::ipcrpc::@stream@Interface<@types@>> $Method$(\n"
+                     "    @params@) {\n"
+                     "  return ::std::unique_ptr<::ipcrpc::@stream@Interface<@types@>>(\n"
+                     "      $Method$Raw(@args@));\n"
+                     "}\n");
+  }
+  PrintTrailingComments(out, method);
+}
+
+void DeclareInterfaceRaw(Printer& out, const MethodDescriptor& method) {
+  if (KindOf(method) == Kind::kUnary) return;
+  PrintStreamShape(out, method,
+                   "virtual ::ipcrpc::@stream@Interface<@types@>* $Method$Raw(\n"
+                   "    @params@) = 0;\n");
+}
+
+void DeclareStubMethod(Printer& out, const MethodDescriptor& method) {
+  if (KindOf(method) == Kind::kUnary) {
+    out.Print(MethodVariables(method),
+              "::ipcrpc::Status $Method$(::ipcrpc::ClientContext* context, const $Request$& request,\n"
+              "    $Response$* response) override;\n");
+  } else {
+    PrintStreamShape(out, method,
+                     "::std::unique_ptr<::ipcrpc::@stream@<@types@>> $Method$(\n"
+                     "    @params@) {\n"
+                     "  return ::std::unique_ptr<::ipcrpc::@stream@<@types@>>(\n"
+                     "      $Method$Raw(@args@));\n"
+                     "}\n");
+  }
+}
+
+void DeclareStubRaw(Printer& out, const MethodDescriptor& method) {
+  if (KindOf(method) == Kind::kUnary) return;
+  PrintStreamShape(out, method,
+                   "::ipcrpc::@stream@<@types@>* $Method$Raw(\n"
+                   "    @params@) override;\n");
+}
+
+void DefineStubMethod(Printer& out, const MethodDescriptor& method) {
+  if (KindOf(method) == Kind::kUnary) {
+    out.Print(MethodVariables(method),
+              "\n"
+              "::ipcrpc::Status $Service$::Stub::$Method$(::ipcrpc::ClientContext* context,\n"
+              "    const $Request$& request, $Response$* response) {\n"
+              "  return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_$Method$_, context, request,\n"
+              "                                               response);\n"
+              "}\n");
+  } else {
+    PrintStreamShape(out, method,
+                     "\n"
+                     "::ipcrpc::@stream@<@types@>* $Service$::Stub::$Method$Raw(\n"
+                     "    @params@) {\n"
+                     "  return @factory@::Create(\n"
+                     "      channel_.get(), rpcmethod_$Method$_, @args@);\n"
+                     "}\n");
+  }
+}
+
+bool HasStreams(const ServiceDescriptor& service) {
+  for (int i = 0; i < service.method_count(); ++i) {
+    if (KindOf(*service.method(i)) != Kind::kUnary) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void DeclareStubInterface(Printer& out, const ServiceDescriptor& service) {
+  out.Print(
+      "class StubInterface {\n"
+      " public:\n"
+      "  virtual ~StubInterface() = default;\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print("\n");
+    DeclareInterfaceMethod(out, *service.method(i));
+  }
+  out.Outdent();
+  if (HasStreams(service)) out.Print("\n private:\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareInterfaceRaw(out, *service.method(i));
+  out.Outdent();
+  out.Print("};\n");
+}
+
+void DeclareStub(Printer& out, const ServiceDescriptor& service) {
+  out.Print(
+      "class Stub final : public StubInterface {\n"
+      " public:\n"
+      "  explicit Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,\n"
+      "                const ::ipcrpc::StubOptions& options = ::ipcrpc::StubOptions());\n");
+  if (service.method_count() > 0) out.Print("\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareStubMethod(out, *service.method(i));
+  out.Outdent();
+  out.Print("\n private:\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareStubRaw(out, *service.method(i));
+  if (HasStreams(service)) out.Print("\n");
+  out.Print("const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;\n");
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print(MethodVariables(*service.method(i)), "const ::ipcrpc::internal::RpcMethod rpcmethod_$Method$_;\n");
+  }
+  out.Outdent();
+  out.Print(
+      "};\n"
+      "static ::std::unique_ptr<Stub> NewStub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,\n"
+      "                                       const ::ipcrpc::StubOptions& options = ::ipcrpc::StubOptions());\n");
+}
+
+void DefineMethodNames(Printer& out, const ServiceDescriptor& service) {
+  if (service.method_count() == 0) return;
+  out.Print(ServiceVariables(service), "\nstatic const char* const $Service$_method_names[] = {\n");
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print(MethodVariables(*service.method(i)), "    \"$path$\",\n");
+  }
+  out.Print("};\n");
+}
+
+void DefineStub(Printer& out, const ServiceDescriptor& service) {
+  out.Print(ServiceVariables(service),
+            "\n"
+            "::std::unique_ptr<$Service$::Stub> $Service$::NewStub(\n"
+            "    const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel, const ::ipcrpc::StubOptions& options) {\n"
+            "  return ::std::make_unique<$Service$::Stub>(channel, options);\n"
+            "}\n"
+            "\n"
+            "$Service$::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,\n"
+            "    const ::ipcrpc::StubOptions& /*options*/)\n"
+            "    : channel_(channel)");
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print(MethodVariables(*service.method(i)),
+              ",\n"
+              "      rpcmethod_$Method$_($Service$_method_names[$index$], ::ipcrpc::internal::RpcMethod::$kind$)");
+  }
+  out.Print(" {}\n");
+  for (int i = 0; i < service.method_count(); ++i) DefineStubMethod(out, *service.method(i));
+}
+
+}  // namespace ipcrpc::codegen
