@@ -82,17 +82,17 @@ IoRuntime::IoRuntime(IoRuntimeOptions options)
 
 IoRuntime::~IoRuntime() { Stop(); }
 
-Poller* IoRuntime::Attach(std::shared_ptr<PollTarget> target) {
+void IoRuntime::Attach(std::shared_ptr<PollTarget> target) {
   Lane* lane = std::min_element(lanes_.begin(), lanes_.end(), [](const auto& a, const auto& b) {
                  return a->poller->targets() < b->poller->targets();
                })->get();
+  target->OnAttach(lane->poller.get());
   lane->poller->Attach(std::move(target));
   if (options_.threads) {
     StartHousekeeper();
     std::lock_guard lock(mu_);
     if (!std::exchange(lane->started, true)) Drive(lane);
   }
-  return lane->poller.get();
 }
 
 uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link) {

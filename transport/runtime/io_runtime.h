@@ -32,8 +32,8 @@ class IoRuntime {
   // The process's own, made at the first call, stopped at exit. In a forked child it is another one.
   static const std::shared_ptr<IoRuntime>& Default();
 
-  // Gives a link to the poller with the fewest. The poller returned serves it from now on.
-  Poller* Attach(std::shared_ptr<PollTarget> target);
+  // Gives a link to the poller with the fewest.
+  void Attach(std::shared_ptr<PollTarget> target);
 
   // Accepts on `listener`, on the housekeeping thread, until Unlisten(). `on_link` must not block.
   uint64_t Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link);

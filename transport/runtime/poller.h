@@ -31,6 +31,8 @@ class Poller;
 class PollTarget : public FrameSink, public std::enable_shared_from_this<PollTarget> {
  public:
   virtual Link& link() = 0;
+  // Before the first frame: the poller that will serve it.
+  virtual void OnAttach(Poller* poller) = 0;
   // The link is closed and detached from the poller. By the driving thread.
   virtual void OnClosed() = 0;
 };

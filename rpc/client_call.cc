@@ -1,0 +1,323 @@
+// One call as the client sees it, and its context.
+#include <algorithm>
+#include <thread>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "ipcrpc/client_context.h"
+#include "ipcrpc/internal/call.h"
+#include "ipcrpc/server_context.h"
+#include "rpc/cancel_target.h"
+#include "rpc/client_channel.h"
+#include "rpc/convert.h"
+#include "rpc/metadata.h"
+#include "transport/base/clock.h"
+#include "transport/base/strings.h"
+
+namespace ipcrpc {
+namespace internal {
+
+using rpc::ClientChannel;
+using rpc::ClientConnection;
+using rpc::EntryKind;
+using rpc::FrameType;
+using rpc::OutFrame;
+using rpc::StreamPtr;
+
+RpcMethod::RpcMethod(const char* name, RpcType type) : name_(name), type_(type) {
+  static std::mutex mu;
+  static auto* const ids = new std::unordered_map<std::string, uint32_t>;
+  std::lock_guard lock(mu);
+  id_ = ids->emplace(name, static_cast<uint32_t>(ids->size())).first->second;
+}
+
+class ClientCallImpl final : public ClientCall, public CancelTarget {
+ public:
+  ClientCallImpl(ChannelInterface* channel, const RpcMethod& method, ClientContext* context, const OutgoingMessage* request)
+      : channel_(static_cast<ClientChannel*>(channel)->shared_from_this()), method_(method), context_(*context) {
+    if (std::exchange(context_.used_, true)) {
+      std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());
+      std::abort();
+    }
+    if (context_.corked_ && request == nullptr) return;  // the first operation begins the call
+    Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
+  }
+
+  ~ClientCallImpl() override {
+    if (!finished_) {
+      EndHere(Status(StatusCode::CANCELLED, "the call was dropped by the client"));
+      Detach();
+    }
+  }
+
+  bool Write(const OutgoingMessage& message, WriteOptions options) override {
+    const uint8_t flags = options.is_last_message() ? rpc::kHalfCloses : 0;
+    if (!begun_) {
+      Begin(&message, flags);
+      return stream_ != nullptr && AwaitDrained();
+    }
+    if (stream_ == nullptr || !CheckSize(message)) return false;
+    if (!stream_->Send({.type = FrameType::kMessage, .flags = flags}, &message)) return false;
+    return AwaitDrained();
+  }
+
+  bool WritesDone() override {
+    EnsureBegun();
+    return stream_ != nullptr && stream_->Send({.type = FrameType::kHalfClose}, nullptr) && AwaitDrained();
+  }
+
+  bool Read(const IncomingMessage& message) override {
+    EnsureBegun();
+    if (stream_ == nullptr || !AwaitMessage()) return false;
+    const auto bytes = stream_->Take();
+    if (!bytes.has_value()) return false;
+    if (message.parse(message.message, bytes->data(), bytes->size())) return true;
+    EndHere(Status(StatusCode::INTERNAL, "a received message does not parse"));
+    return false;
+  }
+
+  bool NextMessageSize(uint32_t* size) override {
+    EnsureBegun();
+    if (stream_ == nullptr || !AwaitMessage()) return false;
+    const std::optional<uint32_t> next = stream_->NextSize();
+    if (next.has_value()) *size = *next;
+    return next.has_value();
+  }
+
+  void WaitForInitialMetadata() override {
+    EnsureBegun();
+    if (stream_ == nullptr) return;
+    Await([this] { return stream_->initial_seen() || stream_->over(); });
+    NoteInitial();
+  }
+
+  Status Finish(const IncomingMessage* response) override {
+    EnsureBegun();
+    bool has_response = false, parsed = false;
+    if (stream_ != nullptr && response != nullptr && AwaitMessage()) {
+      // Left alone until the status is known to be OK.
+      Await([this] { return stream_->over(); });
+      has_response = true;
+      if (stream_->status().ok()) {
+        const auto bytes = stream_->Take();
+        parsed = bytes.has_value() && response->parse(response->message, bytes->data(), bytes->size());
+      }
+    }
+    if (stream_ != nullptr) {
+      // Messages that nobody reads any more must not hold up the server.
+      while (!stream_->over()) {
+        stream_->GrantForReader();
+        Await([this] { return stream_->over() || stream_->MessageReady(); });
+        while (!stream_->over() && stream_->Take().has_value()) {
+        }
+      }
+    }
+    Detach();
+    if (stream_ == nullptr) return local_status_;
+    NoteInitial();
+    context_.trailing_block_ = stream_->TakeTrailingBlock();
+    Status status = stream_->status();
+    if (connection_ != nullptr && !connection_->closed()) connection_->NoteMethodKnown(method_.id());
+    if (status.ok() && response != nullptr && !parsed) {
+      return Status(StatusCode::INTERNAL, has_response ? "the response does not parse" : "the server sent no response");
+    }
+    return status;
+  }
+
+  // Any thread, for as long as the context knows this call.
+  void Cancel() override { EndHere(Status(StatusCode::CANCELLED, "the call was cancelled by the client")); }
+
+ private:
+  void EnsureBegun() {
+    if (!begun_) Begin(nullptr, 0);
+  }
+
+  // Ends with local_status_ where the call cannot be begun.
+  void Begin(const OutgoingMessage* message, uint8_t flags) {
+    begun_ = true;
+    std::string block;
+    if (Status wrong = rpc::AppendMetadata(block, EntryKind::kInitialMetadata, context_.send_metadata_); !wrong.ok()) {
+      local_status_ = std::move(wrong);
+      return;
+    }
+    if (!context_.authority_.empty()) rpc::AppendEntry(block, EntryKind::kAuthority, {}, context_.authority_);
+    if (message != nullptr && !CheckSize(*message)) return;
+    const auto cancelled = [this] {
+      std::lock_guard lock(context_.mu_);
+      return context_.cancelled_;
+    };
+    for (;;) {
+      if (cancelled()) {
+        local_status_ = Status(StatusCode::CANCELLED, "the call was cancelled by the client");
+        return;
+      }
+      if (context_.deadline_ns_ <= MonotonicNs()) {
+        local_status_ = DeadlineExceeded();
+        return;
+      }
+      auto connection = channel_->Get(context_.wait_for_ready_, context_.deadline_ns_, cancelled);
+      if (!connection.ok()) {
+        local_status_ = rpc::FromAbsl(connection.status());
+        return;
+      }
+      connection_ = *std::move(connection);
+      stream_ = connection_->NewStream(channel_->max_receive_bytes());
+      if (stream_ == nullptr) {
+        std::this_thread::yield();  // lost just now; the channel is about to notice
+        continue;
+      }
+      if (!Attach()) continue;  // cancelled meanwhile
+      if (SendBegin(block, message, flags)) return;
+      // Never published to the server: tried again without a word.
+      Detach();
+      connection_->Forget(stream_);
+      stream_ = nullptr;
+    }
+  }
+
+  bool SendBegin(const std::string& initial, const OutgoingMessage* message, uint8_t flags) {
+    std::string block;
+    if (!connection_->MethodKnown(method_.id())) rpc::AppendEntry(block, EntryKind::kMethodName, {}, method_.name());
+    OutFrame begin = {.type = FrameType::kBegin, .flags = flags, .number = method_.id()};
+    begin.block = block.empty() ? std::string_view(initial) : std::string_view(block += initial);
+    if (context_.deadline_ns_ != kNoDeadline) {
+      if (connection_->shares_clock()) {
+        begin.deadline = static_cast<uint64_t>(context_.deadline_ns_);
+      } else {
+        begin.flags |= rpc::kRelativeDeadline;
+        begin.deadline = static_cast<uint64_t>(std::max<int64_t>(1, context_.deadline_ns_ - MonotonicNs()));
+      }
+    }
+    return stream_->Send(begin, message);
+  }
+
+  bool CheckSize(const OutgoingMessage& message) {
+    if (channel_->max_send_bytes() == std::numeric_limits<int64_t>::max()) return true;
+    const size_t bytes = message.size(message.message);
+    if (bytes <= static_cast<uint64_t>(channel_->max_send_bytes())) return true;
+    EndHere(Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a message of ", bytes, " bytes is larger than the channel's send limit of ",
+                                                       channel_->max_send_bytes())));
+    return false;
+  }
+
+  // From now on the context can cancel this call. False: it was cancelled before.
+  bool Attach() {
+    std::lock_guard lock(context_.mu_);
+    if (context_.cancelled_) {
+      connection_->Forget(stream_);
+      stream_ = nullptr;
+      return false;
+    }
+    context_.call_ = this;
+    context_.peer_ = connection_->link().description();
+    return true;
+  }
+
+  void Detach() {
+    finished_ = true;
+    std::lock_guard lock(context_.mu_);
+    context_.call_ = nullptr;
+  }
+
+  static Status DeadlineExceeded() { return Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"); }
+
+  void EndHere(Status why) {
+    if (stream_ == nullptr) {
+      if (local_status_.ok()) local_status_ = std::move(why);
+      return;
+    }
+    connection_->Cancel(stream_, std::move(why));
+  }
+
+  template <typename Done>
+  void Await(Done&& done) {
+    if (connection_->WaitUntil(*stream_, done, context_.deadline_ns_)) return;
+    EndHere(DeadlineExceeded());
+  }
+
+  // Until what was sent is on its way. True: the call goes on.
+  bool AwaitDrained() {
+    const auto done = [this] {
+      return stream_->over() || (stream_->Drained() && !connection_->link().wants_write());
+    };
+    if (!done()) Await(done);
+    if (!stream_->over()) return true;
+    // The server may have ended the call without waiting for this message.
+    return false;
+  }
+
+  bool AwaitMessage() {
+    const auto done = [this] { return stream_->MessageReady() || stream_->over(); };
+    if (!done()) {
+      stream_->GrantForReader();
+      Await(done);
+    }
+    NoteInitial();
+    return stream_->MessageReady();
+  }
+
+  void NoteInitial() {
+    if (initial_noted_ || !stream_->initial_seen()) return;
+    initial_noted_ = true;
+    context_.initial_block_ = stream_->TakeInitialBlock();
+  }
+
+  const std::shared_ptr<ClientChannel> channel_;
+  const RpcMethod method_;
+  ClientContext& context_;
+  std::shared_ptr<ClientConnection> connection_;
+  StreamPtr stream_;  // null: never begun, and local_status_ says why
+  Status local_status_;
+  bool begun_ = false;
+  bool finished_ = false;
+  bool initial_noted_ = false;
+};
+
+std::unique_ptr<ClientCall> ClientCall::Start(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
+                                              const OutgoingMessage* request) {
+  return std::make_unique<ClientCallImpl>(channel, method, context, request);
+}
+
+Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
+                         const OutgoingMessage& request, const IncomingMessage& response) {
+  return ClientCallImpl(channel, method, context, &request).Finish(&response);
+}
+
+}  // namespace internal
+
+ClientContext::ClientContext() = default;
+ClientContext::~ClientContext() = default;
+
+void ClientContext::AddMetadata(const std::string& key, const std::string& value) { send_metadata_.emplace(key, value); }
+
+const std::multimap<string_ref, string_ref>& ClientContext::GetServerInitialMetadata() const {
+  if (!std::exchange(initial_parsed_, !initial_block_.empty())) {
+    initial_metadata_ = rpc::ReadMetadata(initial_block_, rpc::EntryKind::kInitialMetadata);
+  }
+  return initial_metadata_;
+}
+
+const std::multimap<string_ref, string_ref>& ClientContext::GetServerTrailingMetadata() const {
+  if (!std::exchange(trailing_parsed_, !trailing_block_.empty())) {
+    trailing_metadata_ = rpc::ReadMetadata(trailing_block_, rpc::EntryKind::kTrailingMetadata);
+  }
+  return trailing_metadata_;
+}
+
+void ClientContext::TryCancel() {
+  std::lock_guard lock(mu_);
+  cancelled_ = true;
+  if (call_ != nullptr) call_->Cancel();
+}
+
+std::string ClientContext::peer() const {
+  std::lock_guard lock(mu_);
+  return peer_.empty() ? "ipcrpc:not-connected" : peer_;
+}
+
+}  // namespace ipcrpc

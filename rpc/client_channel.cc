@@ -1,0 +1,170 @@
+#include "rpc/client_channel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <utility>
+
+#include "transport/base/strings.h"
+#include "transport/scheme.h"
+
+namespace ipcrpc {
+
+int ChannelArguments::GetInt(const std::string& key, int otherwise) const {
+  const auto it = values_.find(key);
+  const int* value = it == values_.end() ? nullptr : std::get_if<int>(&it->second);
+  return value == nullptr ? otherwise : *value;
+}
+
+std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const ChannelArguments& arguments) {
+  return std::make_shared<rpc::ClientChannel>(target, arguments, IoRuntime::Default());
+}
+
+std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const std::shared_ptr<ChannelCredentials>&,
+                                             const ChannelArguments& arguments) {
+  return CreateCustomChannel(target, arguments);
+}
+
+std::shared_ptr<Channel> CreateChannel(const std::string& target, const std::shared_ptr<ChannelCredentials>&) {
+  return CreateCustomChannel(target, ChannelArguments());
+}
+
+namespace rpc {
+namespace {
+
+constexpr int kDefaultReceiveLimit = 4 * 1024 * 1024;
+
+int64_t Limit(const ChannelArguments& arguments, const std::string& key, int otherwise) {
+  const int value = arguments.GetInt(key, otherwise);
+  return value < 0 ? std::numeric_limits<int64_t>::max() : value;
+}
+
+int64_t Milliseconds(const ChannelArguments& arguments, const std::string& key, int otherwise) {
+  return int64_t{std::max(1, arguments.GetInt(key, otherwise))} * 1'000'000;
+}
+
+std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
+}
+
+}  // namespace
+
+ClientChannel::ClientChannel(const std::string& target, const ChannelArguments& arguments, std::shared_ptr<IoRuntime> runtime)
+    : target_(target),
+      address_(ParseAddress(target)),
+      runtime_(std::move(runtime)),
+      max_receive_bytes_(Limit(arguments, "ipcrpc.max_receive_message_length", kDefaultReceiveLimit)),
+      max_send_bytes_(Limit(arguments, "ipcrpc.max_send_message_length", -1)),
+      initial_backoff_ns_(Milliseconds(arguments, "ipcrpc.initial_reconnect_backoff_ms", 5)),
+      max_backoff_ns_(Milliseconds(arguments, "ipcrpc.max_reconnect_backoff_ms", 100)) {}
+
+ClientChannel::~ClientChannel() {
+  if (connection_ != nullptr) connection_->Close();
+}
+
+ConnectivityState ClientChannel::GetState(bool try_to_connect) {
+  std::lock_guard lock(mu_);
+  const bool ready = connection_ != nullptr;
+  if (try_to_connect && !ready && !connecting_ && !background_) {
+    background_ = runtime_->Submit([weak = weak_from_this()] {
+      if (auto self = weak.lock()) {
+        self->Get(/*wait_for_ready=*/false, kNoDeadline, nullptr).status().IgnoreError();
+        std::lock_guard relock(self->mu_);
+        self->background_ = false;
+      }
+    });
+  }
+  return state_;
+}
+
+void ClientChannel::SetState(ConnectivityState state) {
+  if (state_ == state) return;
+  state_ = state;
+  changed_.notify_all();
+}
+
+void ClientChannel::OnGone(const ClientConnection* connection) {
+  std::shared_ptr<ClientConnection> released;  // its last reference must not go under the lock
+  std::lock_guard lock(mu_);
+  if (connection == nullptr || connection_.get() != connection) return;
+  released = std::move(connection_);
+  connection_ = nullptr;
+  SetState(ConnectivityState::IDLE);
+}
+
+absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::ConnectOnce(std::unique_lock<std::mutex>& lock,
+                                                                             int64_t deadline_ns) {
+  connecting_ = true;
+  SetState(ConnectivityState::CONNECTING);
+  lock.unlock();
+  absl::StatusOr<std::unique_ptr<Link>> link = address_.ok() ? Connect(*address_, deadline_ns) : address_.status();
+  std::shared_ptr<ClientConnection> connection;
+  if (link.ok()) {
+    // What happens to it before it is in place is asked for below.
+    auto self = std::make_shared<std::atomic<ClientConnection*>>(nullptr);
+    connection = ClientConnection::Make(*std::move(link), runtime_, [weak = weak_from_this(), self] {
+      if (auto channel = weak.lock()) channel->OnGone(self->load());
+    });
+    self->store(connection.get());
+  }
+  lock.lock();
+  connecting_ = false;
+  if (!link.ok()) {
+    SetState(ConnectivityState::TRANSIENT_FAILURE);
+    changed_.notify_all();
+    return link.status();
+  }
+  connection_ = connection;
+  SetState(ConnectivityState::READY);
+  changed_.notify_all();
+  if (connection->gone()) {
+    lock.unlock();
+    OnGone(connection.get());
+    lock.lock();
+  }
+  return connection;
+}
+
+absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_for_ready, int64_t deadline_ns,
+                                                                   const std::function<bool()>& cancelled) {
+  std::unique_lock lock(mu_);
+  int64_t backoff_ns = initial_backoff_ns_;
+  for (;;) {
+    if (connection_ != nullptr) return connection_;
+    if (cancelled && cancelled()) return absl::CancelledError("the call was cancelled");
+    if (connecting_) {
+      // Somebody connects already; what comes of it is ours too.
+      changed_.wait_until(lock, TimePoint(std::min(deadline_ns, MonotonicNs() + max_backoff_ns_)));
+      if (deadline_ns <= MonotonicNs()) return absl::DeadlineExceededError(Cat("no connection to ", target_, " in time"));
+      continue;
+    }
+    absl::StatusOr<std::shared_ptr<ClientConnection>> connection = ConnectOnce(lock, deadline_ns);
+    if (connection.ok()) return connection;
+    const bool hopeless = absl::IsInvalidArgument(connection.status()) || absl::IsFailedPrecondition(connection.status());
+    if (!wait_for_ready || hopeless) {
+      if (absl::IsDeadlineExceeded(connection.status())) return connection.status();
+      return absl::UnavailableError(Cat("cannot connect to ", target_, ": ", MessageOf(connection.status())));
+    }
+    const int64_t now = MonotonicNs();
+    if (now >= deadline_ns) return absl::DeadlineExceededError(Cat("no connection to ", target_, " in time: ", MessageOf(connection.status())));
+    const int64_t until = std::min(deadline_ns, now + backoff_ns);
+    changed_.wait_until(lock, TimePoint(until), [this] { return connection_ != nullptr; });
+    backoff_ns = std::min(2 * backoff_ns, max_backoff_ns_);
+  }
+}
+
+bool ClientChannel::WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) {
+  std::unique_lock lock(mu_);
+  const auto changed = [&] { return state_ != last; };
+  if (deadline_ns == kNoDeadline) {
+    changed_.wait(lock, changed);
+    return true;
+  }
+  return changed_.wait_until(lock, TimePoint(deadline_ns), changed);
+}
+
+bool ClientChannel::WaitForConnectedNs(int64_t deadline_ns) { return Get(/*wait_for_ready=*/true, deadline_ns, nullptr).ok(); }
+
+}  // namespace rpc
+}  // namespace ipcrpc

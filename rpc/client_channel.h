@@ -1,0 +1,57 @@
+// A channel: an address and the connection to it, made when a call needs one and made again when it is lost.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "ipcrpc/channel.h"
+#include "ipcrpc/internal/call.h"
+#include "rpc/client_connection.h"
+#include "transport/address.h"
+
+namespace ipcrpc::rpc {
+
+class ClientChannel final : public ChannelInterface, public std::enable_shared_from_this<ClientChannel> {
+ public:
+  ClientChannel(const std::string& target, const ChannelArguments& arguments, std::shared_ptr<IoRuntime> runtime);
+  ~ClientChannel() override;
+
+  ConnectivityState GetState(bool try_to_connect) override;
+
+  // The connection for a new call; connects if there is none, by the calling thread. `wait_for_ready`: tries until
+  // the deadline, or until `cancelled()`, asked every tenth of a second. Else UNAVAILABLE (and what Connect() says) after
+  // one try.
+  absl::StatusOr<std::shared_ptr<ClientConnection>> Get(bool wait_for_ready, int64_t deadline_ns,
+                                                        const std::function<bool()>& cancelled);
+
+  int64_t max_receive_bytes() const { return max_receive_bytes_; }
+  int64_t max_send_bytes() const { return max_send_bytes_; }
+  const std::string& target() const { return target_; }
+
+ private:
+  bool WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) override;
+  bool WaitForConnectedNs(int64_t deadline_ns) override;
+
+  absl::StatusOr<std::shared_ptr<ClientConnection>> ConnectOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns);
+  void SetState(ConnectivityState state);
+  void OnGone(const ClientConnection* connection);
+
+  const std::string target_;
+  const absl::StatusOr<Address> address_;
+  const std::shared_ptr<IoRuntime> runtime_;
+  const int64_t max_receive_bytes_, max_send_bytes_;
+  const int64_t initial_backoff_ns_, max_backoff_ns_;
+
+  std::mutex mu_;
+  std::condition_variable changed_;
+  ConnectivityState state_ = ConnectivityState::IDLE;
+  bool connecting_ = false;
+  bool background_ = false;  // a GetState(true) connects on a worker
+  std::shared_ptr<ClientConnection> connection_;
+};
+
+}  // namespace ipcrpc::rpc

@@ -1,0 +1,113 @@
+#include "rpc/client_connection.h"
+
+#include <utility>
+
+#include "transport/base/strings.h"
+
+namespace ipcrpc::rpc {
+
+std::shared_ptr<ClientConnection> ClientConnection::Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
+                                                         std::function<void()> on_gone) {
+  auto connection = std::make_shared<ClientConnection>(std::move(link), std::move(runtime), std::move(on_gone));
+  connection->SendHello(/*max_streams=*/0);
+  connection->WatchHangup();
+  return connection;
+}
+
+ClientConnection::ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
+                                   std::function<void()> on_gone)
+    : Connection(std::move(link), std::move(runtime)), on_gone_(std::move(on_gone)) {}
+
+ClientConnection::~ClientConnection() = default;
+
+StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
+  if (gone_.load(std::memory_order_acquire)) return nullptr;
+  StreamPtr stream(new Stream(this, last_id_.fetch_add(1, std::memory_order_relaxed) + 1, max_receive_bytes));
+  Insert(stream);
+  // Closed meanwhile: then nobody ends what was inserted after.
+  if (closed()) {
+    Erase(stream->id());
+    return nullptr;
+  }
+  return stream;
+}
+
+void ClientConnection::Cancel(const StreamPtr& stream, Status why) {
+  const auto code = static_cast<uint32_t>(why.error_code());
+  stream->End(std::move(why), {}, /*drop_unread=*/true);
+  if (Erase(stream->id()) == nullptr || closed()) return;
+  SendControl({.type = FrameType::kCancel, .stream = stream->id(), .number = code});
+  KickHolder();
+}
+
+bool ClientConnection::MethodKnown(uint32_t id) const {
+  return id < kMaxMethods && ((known_methods_[id / 64].load(std::memory_order_relaxed) >> (id % 64)) & 1) != 0;
+}
+
+void ClientConnection::NoteMethodKnown(uint32_t id) {
+  if (id < kMaxMethods) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
+}
+
+void ClientConnection::Close() { link().Close(absl::CancelledError("the channel was closed")); }
+
+Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
+  if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
+    link().Close(absl::FailedPreconditionError(
+        Cat("the server speaks versions ", hello.version_min, " to ", hello.version_max, " of the protocol, this is ", kWireVersion)));
+    return Verdict::kConsumed;
+  }
+  shares_clock_.store(SharesClock(hello), std::memory_order_relaxed);
+  return Verdict::kConsumed;
+}
+
+void ClientConnection::OnGoaway() {
+  if (!gone_.exchange(true, std::memory_order_acq_rel) && on_gone_) on_gone_();
+}
+
+void ClientConnection::OnLost(const absl::Status&) { OnGoaway(); }
+
+Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std::string_view block,
+                                                  std::span<const std::byte> payload) {
+  const StreamPtr stream = Find(header.stream);
+  if (stream == nullptr) {
+    // Cancelled here while the frame was on its way; but never a call that was not made.
+    return header.stream != 0 && header.stream <= last_id_.load(std::memory_order_relaxed) ? Verdict::kConsumed : Verdict::kFault;
+  }
+  if (header.type != FrameType::kInitial && header.type != FrameType::kMessage && header.type != FrameType::kFinish) {
+    return Verdict::kFault;
+  }
+  if (!stream->initial_seen()) stream->OnInitial(block);
+  if ((header.flags & kHasMessage) != 0) {
+    switch (stream->OnMessage(header, payload)) {
+      case Stream::Arrival::kOk:
+        break;
+      case Stream::Arrival::kTooLarge:
+        Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a received message of ", header.message_bytes,
+                                                                  " bytes is larger than the channel's limit")));
+        return Verdict::kConsumed;
+      case Stream::Arrival::kFault:
+        return Verdict::kFault;
+    }
+  }
+  return header.type == FrameType::kFinish ? OnFinish(stream, header, block) : Verdict::kConsumed;
+}
+
+Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block) {
+  Erase(stream->id());
+  if (header.number == 0 && block.empty()) {
+    stream->End(Status(), {}, /*drop_unread=*/false);
+    return Verdict::kConsumed;
+  }
+  std::string message, details;
+  EntryReader reader(block);
+  while (const std::optional<Entry> entry = reader.Next()) {
+    if (entry->kind == EntryKind::kStatusMessage) message = entry->value;
+    if (entry->kind == EntryKind::kStatusDetails) details = entry->value;
+  }
+  if (reader.broken()) return Verdict::kFault;
+  const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
+  stream->End(Status(code, std::move(message), std::move(details)), block, /*drop_unread=*/false);
+  return Verdict::kConsumed;
+}
+
+}  // namespace ipcrpc::rpc

@@ -1,0 +1,51 @@
+// The client's end of a connection.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "rpc/connection.h"
+
+namespace ipcrpc::rpc {
+
+class ClientConnection final : public Connection {
+ public:
+  // `on_gone` runs once, when no new call can be started here any more: the link is lost, or the server says goodbye.
+  static std::shared_ptr<ClientConnection> Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
+                                                std::function<void()> on_gone);
+  ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime, std::function<void()> on_gone);
+  ~ClientConnection() override;
+
+  bool gone() const { return gone_.load(std::memory_order_acquire); }
+  // Null when it is gone.
+  StreamPtr NewStream(int64_t max_receive_bytes);
+  void Forget(const StreamPtr& stream) { Erase(stream->id()); }
+  // Ends the call here and tells the server.
+  void Cancel(const StreamPtr& stream, Status why);
+
+  // The server knows the method by its index, so its name need not be sent.
+  bool MethodKnown(uint32_t id) const;
+  void NoteMethodKnown(uint32_t id);
+  static constexpr uint32_t kMaxMethods = 4096;
+
+  // Whether deadlines may be sent as times of CLOCK_MONOTONIC.
+  bool shares_clock() const { return shares_clock_.load(std::memory_order_relaxed); }
+
+  void Close();
+
+ private:
+  Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
+  Verdict OnHello(const HelloBody& hello) override;
+  void OnGoaway() override;
+  void OnLost(const absl::Status& why) override;
+  Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
+
+  std::function<void()> on_gone_;
+  std::atomic<bool> gone_{false};
+  std::atomic<bool> shares_clock_{false};
+  std::atomic<uint32_t> last_id_{0};
+  std::atomic<uint64_t> known_methods_[kMaxMethods / 64] = {};
+};
+
+}  // namespace ipcrpc::rpc

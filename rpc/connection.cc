@@ -1,0 +1,252 @@
+#include "rpc/connection.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstring>
+#include <fstream>
+
+#include "rpc/convert.h"
+#include "transport/base/copy.h"
+#include "transport/base/strings.h"
+
+namespace ipcrpc::rpc {
+namespace {
+
+// A peer that does not read what it asks for is not served beyond this.
+constexpr size_t kMaxOutbox = 64 * 1024;
+
+HelloBody MakeHello(uint32_t max_streams) {
+  static const HelloBody constant = [] {
+    HelloBody hello;
+    std::ifstream boot_id("/proc/sys/kernel/random/boot_id");
+    boot_id.read(hello.boot_id, 36);
+    struct stat info;
+    if (stat("/proc/self/ns/time", &info) == 0) hello.time_namespace = info.st_ino;
+    return hello;
+  }();
+  HelloBody hello = constant;
+  hello.max_streams = max_streams;
+  return hello;
+}
+
+}  // namespace
+
+bool SharesClock(const HelloBody& peer) {
+  const HelloBody own = MakeHello(0);
+  return own.boot_id[0] != 0 && own.time_namespace == peer.time_namespace &&
+         std::memcmp(own.boot_id, peer.boot_id, sizeof(own.boot_id)) == 0;
+}
+
+Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime)
+    : link_(std::move(link)), runtime_(std::move(runtime)) {}
+
+Connection::~Connection() {
+  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+}
+
+// ---- sending ---------------------------------------------------------------------------------
+
+void Connection::SendControl(const FrameHeader& header) {
+  const auto size = [](uint32_t) { return kHeaderBytes; };
+  const auto fill = [&](std::byte* at, uint32_t) { std::memcpy(at, &header, sizeof(header)); };
+  if (SendFrame(Link::Class::kControl, size, fill) == SendResult::kSent) return;
+  {
+    std::lock_guard lock(send_mu_);
+    if (outbox_.size() >= kMaxOutbox) {
+      link_->Close(absl::ResourceExhaustedError("the peer does not read what it is sent"));
+      return;
+    }
+    outbox_.emplace_back(reinterpret_cast<const char*>(&header), sizeof(header));
+    FlushOutbox();  // space may have come since
+  }
+}
+
+bool Connection::FlushOutbox() {
+  while (!outbox_.empty()) {
+    const std::string& frame = outbox_.front();
+    std::byte* at = link_->Reserve(static_cast<uint32_t>(frame.size()), Link::Class::kControl);
+    if (at == nullptr) break;
+    std::memcpy(at, frame.data(), frame.size());
+    link_->Commit(static_cast<uint32_t>(frame.size()));
+    outbox_.pop_front();
+  }
+  link_->Flush();
+  return outbox_.empty();
+}
+
+void Connection::SendHello(uint32_t max_streams) {
+  const HelloBody body = MakeHello(max_streams);
+  const auto size = [](uint32_t) { return static_cast<uint32_t>(kHeaderBytes + sizeof(HelloBody)); };
+  const auto fill = [&](std::byte* at, uint32_t) {
+    const FrameHeader header = {.type = FrameType::kHello};
+    std::memcpy(at, &header, sizeof(header));
+    std::memcpy(at + sizeof(header), &body, sizeof(body));
+  };
+  SendFrame(Link::Class::kControl, size, fill);  // the first frame of a link always finds space
+}
+
+void Connection::PumpWhenSpace(Stream* stream) {
+  {
+    std::lock_guard lock(waiters_mu_);
+    const bool known = std::any_of(space_waiters_.begin(), space_waiters_.end(), [&](const StreamPtr& s) { return s == stream; });
+    if (!known) space_waiters_.emplace_back(stream);
+  }
+  KickHolder();
+}
+
+void Connection::OnSpace() {
+  {
+    std::lock_guard lock(send_mu_);
+    if (!outbox_.empty()) FlushOutbox();
+  }
+  std::vector<StreamPtr> streams;
+  {
+    std::lock_guard lock(waiters_mu_);
+    streams.swap(space_waiters_);
+  }
+  for (const StreamPtr& stream : streams) {
+    stream->Pump();
+    if (stream->lingering()) EraseWhenDrained(stream);
+  }
+}
+
+// ---- the receive role ------------------------------------------------------------------------
+
+void Connection::KickHolder() {
+  if (poller_ != nullptr) {
+    poller_->Kick(this);
+  } else {
+    link_->Kick();
+  }
+}
+
+void Connection::LeaveRole() {
+  role_taken_.store(false, std::memory_order_seq_cst);
+  OfferRole();
+}
+
+void Connection::OfferRole() {
+  std::lock_guard lock(followers_mu_);
+  if (!followers_.empty()) followers_.front()->Notify();
+}
+
+void Connection::Follow(Stream& stream, uint32_t events, int64_t deadline_ns) {
+  {
+    std::lock_guard lock(followers_mu_);
+    followers_.push_back(&stream);
+  }
+  // Registered first: a leader that leaves after this look finds us in the list.
+  if (role_taken_.load(std::memory_order_seq_cst)) stream.SleepUnless(events, deadline_ns);
+  std::lock_guard lock(followers_mu_);
+  followers_.erase(std::find(followers_.begin(), followers_.end(), &stream));
+}
+
+void Connection::WatchHangup() {
+  // The connection may be gone by the time it happens.
+  std::weak_ptr<PollTarget> weak = weak_from_this();
+  hangup_watch_ = runtime_->WatchHangup(*link_, [weak] {
+    if (auto self = std::static_pointer_cast<Connection>(weak.lock())) {
+      self->link_->NotePeerGone();
+      if (self->poller_ != nullptr) {
+        self->poller_->Kick(self.get());
+      } else if (self->TryTakeRole()) {
+        while (self->link_->Poll(*self, 64) != Link::Progress::kClosed) {
+        }
+        self->CloseStreams();
+        self->LeaveRole();
+      }
+    }
+  });
+}
+
+Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /*untrusted*/) {
+  const char* error = nullptr;
+  const std::optional<FrameHeader> header = DecodeHeader(frame, &error);
+  if (!header.has_value()) return Verdict::kFault;
+  std::span<const std::byte> rest = frame.subspan(kHeaderBytes);
+  block_.clear();
+  if (header->block_bytes != 0) {
+    block_.resize(header->block_bytes);
+    CopyBytes(reinterpret_cast<std::byte*>(block_.data()), rest.data(), header->block_bytes);
+    rest = rest.subspan(header->block_bytes);
+  }
+  switch (header->type) {
+    case FrameType::kHello: {
+      HelloBody hello;
+      if (rest.size() < sizeof(hello)) return Verdict::kFault;
+      CopyBytes(reinterpret_cast<std::byte*>(&hello), rest.data(), sizeof(hello));
+      return OnHello(hello);
+    }
+    case FrameType::kCredit: {
+      const StreamPtr stream = Find(header->stream);
+      if (stream == nullptr) return Verdict::kConsumed;  // over meanwhile
+      if (!stream->OnCredit(header->number)) return Verdict::kFault;
+      if (stream->lingering()) EraseWhenDrained(stream);
+      return Verdict::kConsumed;
+    }
+    case FrameType::kPing:
+      SendControl({.type = FrameType::kPong, .deadline = header->deadline});
+      return Verdict::kConsumed;
+    case FrameType::kPong:
+      return Verdict::kConsumed;
+    case FrameType::kGoaway:
+      OnGoaway();
+      return Verdict::kConsumed;
+    default:
+      return OnCallFrame(*header, block_, rest);
+  }
+}
+
+void Connection::OnClosed() { CloseStreams(); }
+
+void Connection::CloseStreams() {
+  if (closed_.exchange(true, std::memory_order_acq_rel)) return;
+  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  const absl::Status why = link_->status();
+  for (const StreamPtr& stream : AllStreams()) stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  OnLost(why);
+}
+
+// ---- the table of streams --------------------------------------------------------------------
+
+StreamPtr Connection::Find(uint32_t id) {
+  std::lock_guard lock(table_mu_);
+  const auto it = streams_.find(id);
+  return it == streams_.end() ? nullptr : it->second;
+}
+
+void Connection::Insert(StreamPtr stream) {
+  std::lock_guard lock(table_mu_);
+  const uint32_t id = stream->id();
+  streams_[id] = std::move(stream);
+}
+
+StreamPtr Connection::Erase(uint32_t id) {
+  std::lock_guard lock(table_mu_);
+  const auto it = streams_.find(id);
+  if (it == streams_.end()) return nullptr;
+  StreamPtr stream = std::move(it->second);
+  streams_.erase(it);
+  return stream;
+}
+
+void Connection::EraseWhenDrained(const StreamPtr& stream) {
+  stream->Linger();
+  // Marked first: who sends the last of it after this look erases it.
+  if (stream->Drained()) Erase(stream->id());
+}
+
+std::vector<StreamPtr> Connection::AllStreams() {
+  std::lock_guard lock(table_mu_);
+  std::vector<StreamPtr> all;
+  for (const auto& [id, stream] : streams_) all.push_back(stream);
+  return all;
+}
+
+size_t Connection::stream_count() {
+  std::lock_guard lock(table_mu_);
+  return streams_.size();
+}
+
+}  // namespace ipcrpc::rpc

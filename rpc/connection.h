@@ -1,0 +1,178 @@
+// A link with calls on it: what client and server have in common. It shares the link's two roles out among
+// threads, takes frames apart, and finds the stream that each belongs to.
+//
+// The receive role belongs to a poller (server), or is borrowed by the threads that wait for their calls (client): the
+// first leads, polls and sleeps on the link for all; the others follow, asleep on their own streams, and one of them
+// takes over when the leader has what it waited for. tests/model/multi.pml is this hand-over.
+//
+// Lock order: Stream::mu_, then send_mu_ or waiters_mu_; table_mu_ and followers_mu_ stand alone.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "rpc/frame.h"
+#include "rpc/stream.h"
+#include "transport/base/clock.h"
+#include "transport/runtime/io_runtime.h"
+
+namespace ipcrpc::rpc {
+
+// Whether deadlines can travel as times of CLOCK_MONOTONIC.
+bool SharesClock(const HelloBody& peer);
+
+class Connection : public PollTarget {
+ public:
+  Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime);
+  ~Connection() override;
+
+  Link& link() final { return *link_; }
+  bool closed() const { return closed_.load(std::memory_order_acquire); }
+
+  // ---- sending, any thread -------------------------------------------------------------------
+
+  enum class SendResult { kSent, kNoSpace };
+  // One frame, in place: `size(max)` says how many bytes, given the most that a frame may have (0: too many),
+  // then `fill(at, bytes)` writes them.
+  template <typename Size, typename Fill>
+  SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill);
+  // A frame that is only a header; waits in a queue when there is no space.
+  void SendControl(const FrameHeader& header);
+  // Pump()s the stream when the link has space again.
+  void PumpWhenSpace(Stream* stream);
+
+  // ---- waiting, any thread -------------------------------------------------------------------
+
+  // Blocks until `done()` (true) or the deadline (false). `done` looks at the state of `stream`, whose Notify() makes it
+  // be asked again; a closed connection ends all streams, so `done` must be true for one that is over.
+  template <typename Done>
+  bool WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns);
+  // Makes the holder of the receive role look at the link, or at what it waits for.
+  void KickHolder();
+
+  // ---- PollTarget, FrameSink -----------------------------------------------------------------
+
+  void OnAttach(Poller* poller) final { poller_ = poller; }
+  Verdict OnFrame(std::span<const std::byte> frame, bool untrusted) final;
+  void OnSpace() final;
+  void OnClosed() final;
+
+ protected:
+  // What OnFrame() leaves to client and server. `block` is private memory, `payload` may change.
+  virtual Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) = 0;
+  virtual Verdict OnHello(const HelloBody& hello) = 0;
+  virtual void OnGoaway() {}
+  // The link is closed, every stream has ended. Once.
+  virtual void OnLost(const absl::Status& why) = 0;
+
+  void SendHello(uint32_t max_streams);
+
+  StreamPtr Find(uint32_t id);
+  void Insert(StreamPtr stream);
+  StreamPtr Erase(uint32_t id);
+  std::vector<StreamPtr> AllStreams();
+  size_t stream_count();
+  // A stream whose call is over here stays until what it has to send is on its way.
+  void EraseWhenDrained(const StreamPtr& stream);
+
+  // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
+  void WatchHangup();
+  Poller* poller() const { return poller_; }
+  IoRuntime& runtime() const { return *runtime_; }
+
+ private:
+  template <typename Done>
+  bool Lead(Done&& done, int64_t deadline_ns);
+  bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_acquire); }
+  void LeaveRole();
+  void OfferRole();
+  void Follow(Stream& stream, uint32_t events, int64_t deadline_ns);
+  bool FlushOutbox();
+  void CloseStreams();
+
+  const std::unique_ptr<Link> link_;
+  const std::shared_ptr<IoRuntime> runtime_;
+  Poller* poller_ = nullptr;  // constant once attached; null: threads that wait share the receive role
+  std::atomic<uint64_t> hangup_watch_{0};
+
+  // receive role
+  std::atomic<bool> role_taken_{false};
+  std::string block_;  // of the frame at hand
+
+  std::mutex send_mu_;  // the send role, and:
+  std::deque<std::string> outbox_;
+
+  std::mutex waiters_mu_;
+  std::vector<StreamPtr> space_waiters_;
+
+  std::mutex followers_mu_;
+  std::vector<Stream*> followers_;
+
+  std::mutex table_mu_;
+  absl::flat_hash_map<uint32_t, StreamPtr> streams_;
+
+  std::atomic<bool> closed_{false};
+};
+
+template <typename Size, typename Fill>
+Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill) {
+  std::unique_lock lock(send_mu_);
+  if (!outbox_.empty() && !FlushOutbox()) return SendResult::kNoSpace;
+  const uint32_t bytes = size(link_->max_frame_bytes());
+  if (bytes == 0) return SendResult::kNoSpace;
+  std::byte* const at = link_->Reserve(bytes, frame_class);
+  if (at == nullptr) return SendResult::kNoSpace;
+  fill(at, bytes);
+  link_->Commit(bytes);
+  link_->Flush();
+  lock.unlock();
+  // What the link could not send at once goes when it is writable, which its poller must watch for.
+  if (poller_ != nullptr && link_->wants_write()) poller_->Kick(this);
+  return SendResult::kSent;
+}
+
+template <typename Done>
+bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
+  const auto expired = [deadline_ns] { return deadline_ns != kNoDeadline && MonotonicNs() >= deadline_ns; };
+  for (;;) {
+    const uint32_t events = stream.events();
+    if (done()) return true;
+    if (poller_ != nullptr) {
+      if (expired()) return false;
+      stream.SleepUnless(events, deadline_ns);
+      continue;
+    }
+    if (TryTakeRole()) {
+      const bool ready = Lead(done, deadline_ns);
+      LeaveRole();
+      return ready;
+    }
+    Follow(stream, events, deadline_ns);
+    const bool ready = done();
+    if (!ready && !expired()) continue;
+    // The lead may have been offered to this thread, which goes.
+    if (!role_taken_.load(std::memory_order_seq_cst)) OfferRole();
+    return ready;
+  }
+}
+
+template <typename Done>
+bool Connection::Lead(Done&& done, int64_t deadline_ns) {
+  for (;;) {
+    const Link::Progress progress = link_->Poll(*this, 64);
+    if (progress == Link::Progress::kClosed) CloseStreams();
+    if (done()) return true;
+    if (progress == Link::Progress::kFrames) continue;
+    if (deadline_ns != kNoDeadline && MonotonicNs() >= deadline_ns) return false;
+    link_->Wait(deadline_ns);
+  }
+}
+
+}  // namespace ipcrpc::rpc

@@ -1,0 +1,112 @@
+// Frames: a fixed little-endian header, a block of entries (metadata and the like), message bytes. docs/wire.md is
+// the text; this is its code. Decoding looks at private memory only: a header is copied out of the link first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ipcrpc::rpc {
+
+inline constexpr uint32_t kWireVersion = 1;
+
+enum class FrameType : uint8_t {
+  kHello = 1,      // first on a link, both ways: HelloBody as message bytes
+  kBegin = 2,      // client: starts a call
+  kInitial = 3,    // server: initial metadata alone
+  kMessage = 4,    // a message, or a chunk of one
+  kHalfClose = 5,  // client: no more messages
+  kFinish = 6,     // server: status and trailing metadata; the call is over
+  kCancel = 7,     // client: the call is over
+  kCredit = 8,     // `number` more bytes may be sent on the stream
+  kPing = 9,       // `deadline` is echoed
+  kPong = 10,
+  kGoaway = 11,    // server: no new calls on this link
+};
+
+enum FrameFlag : uint8_t {
+  kHasMessage = 1,        // message bytes follow the block (kBegin, kFinish; always on kMessage)
+  kMoreChunks = 2,        // the message goes on in the next kMessage frame of the stream
+  kFirstChunk = 4,        // a message begins here; `message_bytes` is its whole size
+  kHalfCloses = 8,        // no more messages from this side
+  kRelativeDeadline = 16, // `deadline` is nanoseconds left, else CLOCK_MONOTONIC
+};
+
+// 32 bytes on the wire, in this order.
+struct FrameHeader {
+  FrameType type = FrameType::kPing;
+  uint8_t flags = 0;
+  uint8_t fd_count = 0;        // descriptors that go with the frame; 0 for now
+  uint8_t reserved = 0;
+  uint32_t stream = 0;         // 0: the connection
+  uint32_t number = 0;         // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes
+  uint32_t block_bytes = 0;
+  uint64_t deadline = 0;       // kBegin: 0 none
+  uint32_t fd_sequence = 0;
+  uint32_t message_bytes = 0;  // with kFirstChunk
+};
+static_assert(sizeof(FrameHeader) == 32);
+
+inline constexpr uint32_t kHeaderBytes = sizeof(FrameHeader);
+
+// What both sides say first.
+struct HelloBody {
+  uint32_t version_min = kWireVersion;
+  uint32_t version_max = kWireVersion;
+  uint64_t features = 0;          // unknown bits are ignored
+  uint32_t max_streams = 0;       // calls in flight that the sender of this serves; 0: none
+  uint32_t reserved = 0;
+  uint64_t time_namespace = 0;    // inode; with the boot id it tells whether CLOCK_MONOTONIC is shared
+  char boot_id[40] = {};
+};
+static_assert(sizeof(HelloBody) == 72);
+
+// What a stream's window counts for a frame with `message_bytes` of message: small messages cost too.
+inline constexpr int64_t kFrameCost = 32;
+
+// What a stream may send in each direction before it is granted more.
+inline constexpr int64_t kInitialCredit = 64 * 1024;
+
+// Entries of a block.
+enum class EntryKind : uint8_t {
+  kInitialMetadata = 1,   // key and value
+  kTrailingMetadata = 2,
+  kMethodName = 3,        // kBegin: value is the name for the index in `number`, from now on
+  kStatusMessage = 4,
+  kStatusDetails = 5,
+  kAuthority = 6,
+};
+
+struct Entry {
+  EntryKind kind;
+  std::string_view key;
+  std::string_view value;
+};
+
+inline constexpr uint32_t kEntryHeaderBytes = 8;
+inline uint32_t EntryBytes(std::string_view key, std::string_view value) {
+  return kEntryHeaderBytes + static_cast<uint32_t>(key.size() + value.size());
+}
+void AppendEntry(std::string& block, EntryKind kind, std::string_view key, std::string_view value);
+
+// Reads the entries of a block one by one. Kinds that it does not know are skipped.
+class EntryReader {
+ public:
+  explicit EntryReader(std::string_view block) : rest_(block) {}
+  // The next entry, borrowed from the block; nullopt at the end or where the block is broken.
+  std::optional<Entry> Next();
+  bool broken() const { return broken_; }
+
+ private:
+  std::string_view rest_;
+  bool broken_ = false;
+};
+
+// Copies a header out of a frame and checks what can be checked without context: known type, known flags, lengths
+// that fit, no reserved field used. Null when it is wrong; then *error says what.
+std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const char** error);
+
+}  // namespace ipcrpc::rpc

@@ -1,0 +1,59 @@
+// Memory of objects that come and go with every call, kept by each thread for its next one.
+#pragma once
+
+#include <cstddef>
+#include <new>
+
+namespace ipcrpc::rpc {
+
+// class T : public Recycled<T> { … } — final, as only objects of exactly sizeof(T) are kept.
+template <typename T>
+class Recycled {
+ public:
+  static void* operator new(size_t size) {
+    Cache& cache = Own();
+    if (size == sizeof(T) && cache.head != nullptr) {
+      Node* node = cache.head;
+      cache.head = node->next;
+      --cache.count;
+      return node;
+    }
+    return ::operator new(size);
+  }
+  static void operator delete(void* memory, size_t size) {
+    Cache& cache = Own();
+    if (size != sizeof(T) || cache.count >= kMaxKept || cache.gone) {
+      ::operator delete(memory);
+      return;
+    }
+    auto* node = static_cast<Node*>(memory);
+    node->next = cache.head;
+    cache.head = node;
+    ++cache.count;
+  }
+
+ private:
+  static constexpr int kMaxKept = 64;
+  struct Node {
+    Node* next;
+  };
+  struct Cache {
+    Node* head = nullptr;
+    int count = 0;
+    bool gone = false;
+    ~Cache() {
+      gone = true;
+      while (head != nullptr) {
+        Node* next = head->next;
+        ::operator delete(head);
+        head = next;
+      }
+    }
+  };
+  static Cache& Own() {
+    thread_local Cache cache;
+    return cache;
+  }
+};
+
+}  // namespace ipcrpc::rpc

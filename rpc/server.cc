@@ -1,0 +1,158 @@
+// Server and ServerBuilder: addresses and services put together.
+#include "ipcrpc/server.h"
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "rpc/reflection/plugin.h"
+#include "rpc/server_core.h"
+#include "transport/base/clock.h"
+#include "transport/base/strings.h"
+#include "transport/scheme.h"
+
+namespace ipcrpc {
+
+Service::Service() = default;
+Service::~Service() = default;
+
+namespace {
+
+class RunningServer final : public Server {
+ public:
+  RunningServer(std::shared_ptr<rpc::ServerCore> core, std::vector<std::unique_ptr<Service>> own_services)
+      : own_services_(std::move(own_services)), core_(std::move(core)) {}
+
+  ~RunningServer() override { ShutdownNs(kNoDeadline); }
+
+  void Listen(std::unique_ptr<Listener> listener) {
+    listening_.push_back(core_->runtime().Listen(std::move(listener), [core = core_](std::unique_ptr<Link> link) {
+      core->AddLink(std::move(link));
+    }));
+  }
+
+  void Shutdown() override { ShutdownNs(kNoDeadline); }
+
+  void Wait() override {
+    std::unique_lock lock(mu_);
+    down_changed_.wait(lock, [this] { return down_; });
+  }
+
+ private:
+  void ShutdownNs(int64_t deadline_ns) override {
+    {
+      std::unique_lock lock(mu_);
+      if (std::exchange(shutting_down_, true)) {
+        down_changed_.wait(lock, [this] { return down_; });
+        return;
+      }
+    }
+    for (const uint64_t id : listening_) core_->runtime().Unlisten(id);
+    core_->Drain(deadline_ns);
+    std::lock_guard lock(mu_);
+    down_ = true;
+    down_changed_.notify_all();
+  }
+
+  const std::vector<std::unique_ptr<Service>> own_services_;
+  const std::shared_ptr<rpc::ServerCore> core_;
+  std::vector<uint64_t> listening_;
+  std::mutex mu_;
+  std::condition_variable down_changed_;
+  bool shutting_down_ = false;
+  bool down_ = false;
+};
+
+std::string ServiceOf(const std::string& method) { return method.substr(1, method.rfind('/') - 1); }
+
+}  // namespace
+
+struct ServerBuilder::Plan {
+  struct Port {
+    std::string address;
+    int* selected;
+  };
+  std::vector<Port> ports;
+  std::vector<Service*> services;
+  rpc::ServerLimits limits;
+  std::string error;
+};
+
+ServerBuilder::ServerBuilder() : plan_(std::make_unique<Plan>()) {}
+ServerBuilder::~ServerBuilder() = default;
+
+ServerBuilder& ServerBuilder::AddListeningPort(const std::string& address, std::shared_ptr<ServerCredentials>, int* selected_port) {
+  if (selected_port != nullptr) *selected_port = 0;
+  plan_->ports.push_back({address, selected_port});
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::RegisterService(Service* service) {
+  plan_->services.push_back(service);
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::SetMaxReceiveMessageSize(int bytes) {
+  plan_->limits.max_receive_bytes = bytes < 0 ? std::numeric_limits<int64_t>::max() : bytes;
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::SetMaxSendMessageSize(int bytes) {
+  plan_->limits.max_send_bytes = bytes < 0 ? std::numeric_limits<int64_t>::max() : bytes;
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::AddChannelArgument(const std::string& key, int value) {
+  if (key == "ipcrpc.max_receive_message_length") return SetMaxReceiveMessageSize(value);
+  if (key == "ipcrpc.max_send_message_length") return SetMaxSendMessageSize(value);
+  if (key == "ipcrpc.max_concurrent_streams" && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::AddChannelArgument(const std::string&, const std::string&) { return *this; }
+
+const std::string& ServerBuilder::error() const { return plan_->error; }
+
+std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
+  std::vector<Service*> services = plan_->services;
+  std::vector<std::unique_ptr<Service>> own;
+  auto names = std::make_shared<std::vector<std::string>>();
+  if (reflection::Enabled()) {
+    own = reflection::MakeServices([names] { return *names; });
+    for (const auto& service : own) services.push_back(service.get());
+  }
+  rpc::MethodTable methods;
+  std::set<std::string> service_names;
+  for (const Service* service : services) {
+    for (const auto& method : service->methods()) {
+      service_names.insert(ServiceOf(method->name()));
+      if (!methods.Add(*method)) {
+        plan_->error = Cat("two services have the method ", method->name());
+        return nullptr;
+      }
+    }
+  }
+  names->assign(service_names.begin(), service_names.end());
+
+  std::vector<std::unique_ptr<Listener>> listeners;
+  for (const Plan::Port& port : plan_->ports) {
+    absl::StatusOr<Address> address = ParseAddress(port.address);
+    absl::StatusOr<std::unique_ptr<Listener>> listener = address.ok() ? Listen(*address) : address.status();
+    if (!listener.ok()) {
+      plan_->error = Cat("cannot listen on ", port.address, ": ", MessageOf(listener.status()));
+      return nullptr;
+    }
+    listeners.push_back(*std::move(listener));
+  }
+  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, IoRuntime::Default());
+  auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
+  for (std::unique_ptr<Listener>& listener : listeners) server->Listen(std::move(listener));
+  for (const Plan::Port& port : plan_->ports) {
+    if (port.selected != nullptr) *port.selected = 1;
+  }
+  return server;
+}
+
+}  // namespace ipcrpc

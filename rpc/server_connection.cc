@@ -1,0 +1,238 @@
+#include "rpc/server_connection.h"
+
+#include <chrono>
+#include <utility>
+
+#include "rpc/metadata.h"
+#include "rpc/server_call.h"
+#include "transport/base/clock.h"
+#include "transport/base/strings.h"
+
+namespace ipcrpc::rpc {
+namespace {
+
+// A status must fit into one frame of the smallest link beside the metadata.
+constexpr size_t kMaxStatusBytes = 6 * 1024;
+
+std::shared_ptr<const AuthContext> MakeAuthContext(const PeerIdentity& peer) {
+  std::multimap<std::string, std::string> properties;
+  if (peer.vouched) {
+    properties = {{"uid", std::to_string(peer.uid)},
+                  {"gid", std::to_string(peer.gid)},
+                  {"pid", std::to_string(peer.pid)},
+                  {"transport_security_type", "local"}};
+  }
+  return std::make_shared<const AuthContext>(std::move(properties));
+}
+
+}  // namespace
+
+ServerConnection::ServerConnection(std::unique_ptr<Link> accepted, std::shared_ptr<ServerCore> core)
+    : Connection(std::move(accepted), std::shared_ptr<IoRuntime>(core, &core->runtime())), core_(std::move(core)),
+      auth_context_(MakeAuthContext(link().peer())) {}
+
+void ServerConnection::Start() {
+  SendHello(core_->limits().max_streams);
+  runtime().Attach(shared_from_this());
+}
+
+void ServerConnection::SayGoodbye() { SendControl({.type = FrameType::kGoaway}); }
+
+void ServerConnection::CancelCalls() {
+  const Status why(StatusCode::UNAVAILABLE, "the server is shutting down");
+  for (const StreamPtr& stream : AllStreams()) {
+    if (stream->lingering()) continue;
+    FinishCall(stream, why, nullptr, {});
+    stream->End(why, {}, /*drop_unread=*/true);
+  }
+}
+
+void ServerConnection::CloseWhenDrained(int64_t deadline_ns) {
+  // What still waits for space or credit is few: answers to clients that do not read.
+  while (!closed() && (stream_count() != 0 || link().wants_write()) && MonotonicNs() < deadline_ns) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  link().Close(absl::UnavailableError("the server was shut down"));
+  KickHolder();
+}
+
+void ServerConnection::OnLost(const absl::Status&) {
+  waiting_.clear();
+  core_->Remove(this);
+}
+
+Connection::Verdict ServerConnection::OnHello(const HelloBody& hello) {
+  if (std::exchange(hello_seen_, true)) return Verdict::kFault;
+  if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
+    link().Close(absl::FailedPreconditionError(
+        Cat("the client speaks versions ", hello.version_min, " to ", hello.version_max, " of the protocol, this is ", kWireVersion)));
+  }
+  return Verdict::kConsumed;
+}
+
+Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std::string_view block,
+                                                  std::span<const std::byte> payload) {
+  if (!hello_seen_) return Verdict::kFault;
+  if (header.type == FrameType::kBegin) return OnBegin(header, block, payload);
+  const StreamPtr stream = Find(header.stream);
+  if (stream == nullptr || stream->lingering()) {
+    // Over already, here; but never a call that was not begun.
+    return header.stream != 0 && header.stream <= last_id_ ? Verdict::kConsumed : Verdict::kFault;
+  }
+  switch (header.type) {
+    case FrameType::kMessage:
+      return OnMessageFrame(stream, header, payload);
+    case FrameType::kHalfClose:
+      stream->OnHalfClose();
+      if (waiting_.erase(header.stream) != 0) {
+        Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+      }
+      return Verdict::kConsumed;
+    case FrameType::kCancel:
+      stream->End(Status(StatusCode::CANCELLED, "the client cancelled the call"), {}, /*drop_unread=*/true);
+      Erase(header.stream);
+      if (waiting_.erase(header.stream) != 0) core_->EndCall();
+      return Verdict::kConsumed;
+    default:
+      return Verdict::kFault;
+  }
+}
+
+Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view block, bool* fault) {
+  *fault = false;
+  std::optional<std::string_view> name;
+  EntryReader reader(block);
+  while (const std::optional<Entry> entry = reader.Next()) {
+    if (entry->kind == EntryKind::kMethodName) name = entry->value;
+  }
+  if (reader.broken()) {
+    *fault = true;
+    return nullptr;
+  }
+  const size_t index = header.number;
+  if (name.has_value()) {
+    Method* method = core_->methods().Find(*name);
+    if (index < kMaxMethods && method != nullptr) {
+      if (methods_.size() <= index) methods_.resize(index + 1);
+      methods_[index] = method;
+    }
+    return method;
+  }
+  // A client leaves the name out only once it has had an answer for the index.
+  if (index >= methods_.size() || methods_[index] == nullptr) *fault = true;
+  return *fault ? nullptr : methods_[index];
+}
+
+Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::string_view block,
+                                              std::span<const std::byte> payload) {
+  // Two threads of a client may publish their calls in another order than they numbered them.
+  if (header.stream == 0 || Find(header.stream) != nullptr) return Verdict::kFault;
+  last_id_ = std::max(last_id_, header.stream);
+  bool fault;
+  Method* const method = LookUp(header, block, &fault);
+  if (fault) return Verdict::kFault;
+
+  StreamPtr stream(new Stream(this, header.stream, core_->limits().max_receive_bytes));
+  if (method == nullptr) {
+    Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
+    return Verdict::kConsumed;
+  }
+  if (stream_count() >= core_->limits().max_streams) {
+    Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
+                          Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
+    return Verdict::kConsumed;
+  }
+  if (!core_->BeginCall()) {
+    Reject(stream, Status(StatusCode::UNAVAILABLE, "the server is shutting down"));
+    return Verdict::kConsumed;
+  }
+  int64_t deadline_ns = header.deadline == 0 ? kNoDeadline : static_cast<int64_t>(header.deadline & INT64_MAX);
+  if ((header.flags & kRelativeDeadline) != 0 && deadline_ns != kNoDeadline) {
+    const int64_t now = MonotonicNs();
+    deadline_ns = deadline_ns > kNoDeadline - now ? kNoDeadline : now + deadline_ns;
+  }
+  Insert(stream);
+  if (method->type == internal::RpcMethod::NORMAL_RPC) {
+    const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
+    waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
+    if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
+    if (!complete && (header.flags & kHalfCloses) != 0) {
+      waiting_.erase(header.stream);
+      Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+      core_->EndCall();
+    }
+    return Verdict::kConsumed;
+  }
+  if ((header.flags & kHasMessage) != 0) {
+    const Verdict verdict = OnMessageFrame(stream, header, payload);
+    if (verdict != Verdict::kConsumed || stream->over()) {
+      core_->EndCall();
+      return verdict;
+    }
+  } else if ((header.flags & kHalfCloses) != 0) {
+    stream->OnHalfClose();
+  }
+  StartCall(stream, method, deadline_ns, std::string(block));
+  return Verdict::kConsumed;
+}
+
+Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, const FrameHeader& header,
+                                                     std::span<const std::byte> payload) {
+  switch (stream->OnMessage(header, payload)) {
+    case Stream::Arrival::kFault:
+      return Verdict::kFault;
+    case Stream::Arrival::kTooLarge: {
+      const Status why(StatusCode::RESOURCE_EXHAUSTED,
+                       Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",
+                           core_->limits().max_receive_bytes));
+      FinishCall(stream, why, nullptr, {});
+      stream->End(why, {}, /*drop_unread=*/true);
+      if (waiting_.erase(header.stream) != 0) core_->EndCall();
+      return Verdict::kConsumed;
+    }
+    case Stream::Arrival::kOk:
+      break;
+  }
+  if ((header.flags & kMoreChunks) != 0) return Verdict::kConsumed;
+  if (const auto it = waiting_.find(header.stream); it != waiting_.end()) {
+    Waiting call = std::move(it->second);
+    waiting_.erase(it);
+    StartCall(stream, call.method, call.deadline_ns, std::move(call.client_block));
+  }
+  return Verdict::kConsumed;
+}
+
+void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block) {
+  auto* call = new internal::ServerCallImpl(std::static_pointer_cast<ServerConnection>(shared_from_this()), stream, method,
+                                            deadline_ns, std::move(client_block));
+  if (method->type == internal::RpcMethod::NORMAL_RPC && !method->Blocks()) {
+    poller()->Enqueue(call);
+  } else if (!runtime().Submit([call] { call->RunOnWorker(); })) {
+    call->Finish(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"), nullptr);
+    delete call;
+  }
+}
+
+void ServerConnection::Reject(const StreamPtr& stream, const Status& why) { FinishCall(stream, why, nullptr, {}); }
+
+void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+                                  std::string_view metadata_block) {
+  if (status.ok()) {
+    stream->Send({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
+  } else {
+    std::string block(metadata_block);
+    StatusCode code = status.error_code();
+    if (status.error_message().size() + status.error_details().size() > kMaxStatusBytes) {
+      code = StatusCode::RESOURCE_EXHAUSTED;
+      AppendEntry(block, EntryKind::kStatusMessage, {},
+                  Cat("the status (code ", static_cast<int>(status.error_code()), ") is larger than the limit of ", kMaxStatusBytes, " bytes"));
+    } else {
+      if (!status.error_message().empty()) AppendEntry(block, EntryKind::kStatusMessage, {}, status.error_message());
+      if (!status.error_details().empty()) AppendEntry(block, EntryKind::kStatusDetails, {}, status.error_details());
+    }
+    stream->Send({.type = FrameType::kFinish, .number = static_cast<uint32_t>(code), .block = block}, nullptr);
+  }
+  EraseWhenDrained(stream);
+}
+
+}  // namespace ipcrpc::rpc

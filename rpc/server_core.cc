@@ -1,0 +1,81 @@
+#include "rpc/server_core.h"
+
+#include <chrono>
+#include <utility>
+
+#include "rpc/server_connection.h"
+#include "transport/base/clock.h"
+
+namespace ipcrpc::rpc {
+namespace {
+
+// For clients that do not read their last answers.
+constexpr int64_t kCloseGraceNs = 500'000'000;
+
+std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
+  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
+}
+
+}  // namespace
+
+void ServerCore::AddLink(std::unique_ptr<Link> link) {
+  auto connection = std::make_shared<ServerConnection>(std::move(link), shared_from_this());
+  {
+    std::lock_guard lock(mu_);
+    if (draining()) return;  // the link closes
+    connections_.insert(connection);
+  }
+  connection->Start();
+}
+
+void ServerCore::Remove(ServerConnection* connection) {
+  std::lock_guard lock(mu_);
+  // The caller holds the connection.
+  connections_.erase(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
+  changed_.notify_all();
+}
+
+bool ServerCore::BeginCall() {
+  // Counted first: Drain() either sees the call or the call sees Drain().
+  calls_.fetch_add(1, std::memory_order_seq_cst);
+  if (!draining_.load(std::memory_order_seq_cst)) return true;
+  EndCall();
+  return false;
+}
+
+void ServerCore::EndCall() {
+  if (calls_.fetch_sub(1, std::memory_order_seq_cst) == 1 && draining()) {
+    std::lock_guard lock(mu_);
+    changed_.notify_all();
+  }
+}
+
+std::vector<std::shared_ptr<ServerConnection>> ServerCore::Connections() {
+  std::lock_guard lock(mu_);
+  return {connections_.begin(), connections_.end()};
+}
+
+void ServerCore::Drain(int64_t deadline_ns) {
+  draining_.store(true, std::memory_order_seq_cst);
+  for (const auto& connection : Connections()) connection->SayGoodbye();
+  const auto idle = [this] { return calls_.load(std::memory_order_seq_cst) == 0; };
+  {
+    std::unique_lock lock(mu_);
+    if (deadline_ns == kNoDeadline) {
+      changed_.wait(lock, idle);
+    } else {
+      changed_.wait_until(lock, TimePoint(deadline_ns), idle);
+    }
+  }
+  if (!idle()) {
+    for (const auto& connection : Connections()) connection->CancelCalls();
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, idle);
+  }
+  const int64_t close_by = MonotonicNs() + kCloseGraceNs;
+  for (const auto& connection : Connections()) connection->CloseWhenDrained(close_by);
+  std::unique_lock lock(mu_);
+  changed_.wait(lock, [this] { return connections_.empty(); });
+}
+
+}  // namespace ipcrpc::rpc

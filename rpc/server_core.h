@@ -1,0 +1,59 @@
+// What the connections of one server share: its methods, its limits, who is connected, how many calls run.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <set>
+
+#include "rpc/method_table.h"
+#include "transport/runtime/io_runtime.h"
+
+namespace ipcrpc::rpc {
+
+class ServerConnection;
+
+struct ServerLimits {
+  int64_t max_receive_bytes = 4 * 1024 * 1024;
+  int64_t max_send_bytes = std::numeric_limits<int64_t>::max();
+  uint32_t max_streams = 4096;  // calls in flight for each connection; RESOURCE_EXHAUSTED beyond
+};
+
+// Thread-safe.
+class ServerCore : public std::enable_shared_from_this<ServerCore> {
+ public:
+  ServerCore(MethodTable methods, ServerLimits limits, std::shared_ptr<IoRuntime> runtime)
+      : methods_(std::move(methods)), limits_(limits), runtime_(std::move(runtime)) {}
+
+  const MethodTable& methods() const { return methods_; }
+  const ServerLimits& limits() const { return limits_; }
+  IoRuntime& runtime() const { return *runtime_; }
+  bool draining() const { return draining_.load(std::memory_order_acquire); }
+
+  void AddLink(std::unique_ptr<Link> link);
+  void Remove(ServerConnection* connection);
+
+  // False: the server is draining, the call must not run.
+  bool BeginCall();
+  void EndCall();
+
+  // No call begins any more; those that run may finish until the deadline, are then cancelled, and waited for. Then every
+  // connection is closed.
+  void Drain(int64_t deadline_ns);
+
+ private:
+  std::vector<std::shared_ptr<ServerConnection>> Connections();
+
+  const MethodTable methods_;
+  const ServerLimits limits_;
+  const std::shared_ptr<IoRuntime> runtime_;
+  std::atomic<bool> draining_{false};
+  std::atomic<int64_t> calls_{0};
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::set<std::shared_ptr<ServerConnection>> connections_;
+};
+
+}  // namespace ipcrpc::rpc

@@ -1,0 +1,323 @@
+#include "rpc/stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "rpc/connection.h"
+#include "transport/base/copy.h"
+#include "transport/base/futex.h"
+
+namespace ipcrpc::rpc {
+namespace {
+
+constexpr int64_t kMaxWindow = 1024 * 1024;
+constexpr uint32_t kChunkBytes = 64 * 1024;
+// A lie about a message's size reserves no more than this at once.
+constexpr size_t kTrustedReserve = 1024 * 1024;
+// The peer may overdraw its credit by the frame that it began with the last of it.
+constexpr int64_t kOverdraft = 16 * 1024 * 1024 / 4;
+
+constexpr bool IsControl(FrameType type) { return type != FrameType::kMessage && type != FrameType::kBegin; }
+
+}  // namespace
+
+// ---- out -------------------------------------------------------------------------------------
+
+bool Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
+  std::lock_guard lock(mu_);
+  if (out_closed_) return false;
+  const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return true;
+  Enqueue(frame, message, message_bytes);
+  PumpLocked();
+  return true;
+}
+
+Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
+  if (message != nullptr && credit_ <= 0) return Sent::kLater;
+  const uint64_t total = uint64_t{kHeaderBytes} + frame.block.size() + message_bytes;
+  const auto size = [total](uint32_t max) { return total <= max ? static_cast<uint32_t>(total) : 0; };
+  const auto fill = [&](std::byte* at, uint32_t) {
+    FrameHeader header = {.type = frame.type, .flags = frame.flags, .stream = id_, .number = frame.number,
+                          .block_bytes = static_cast<uint32_t>(frame.block.size()), .deadline = frame.deadline};
+    if (message != nullptr) {
+      header.flags |= kHasMessage | kFirstChunk;
+      header.message_bytes = static_cast<uint32_t>(message_bytes);
+    }
+    std::memcpy(at, &header, sizeof(header));
+    if (!frame.block.empty()) std::memcpy(at + sizeof(header), frame.block.data(), frame.block.size());
+    if (message_bytes != 0) message->write(message->message, at + sizeof(header) + frame.block.size(), message_bytes);
+  };
+  const auto frame_class = IsControl(frame.type) && message == nullptr ? Link::Class::kControl : Link::Class::kData;
+  if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
+  if (message != nullptr) credit_ -= static_cast<int64_t>(message_bytes) + kFrameCost;
+  return Sent::kDone;
+}
+
+void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
+  if (message != nullptr && frame.type == FrameType::kFinish) {
+    // A status goes after its message when they do not go together.
+    Enqueue({.type = FrameType::kMessage}, message, message_bytes);
+    Enqueue(frame, nullptr, 0);
+    return;
+  }
+  OutItem& item = out_.emplace_back();
+  item.type = frame.type;
+  item.flags = frame.flags;
+  item.number = frame.number;
+  item.deadline = frame.deadline;
+  item.block = frame.block;
+  item.has_message = message != nullptr;
+  if (message_bytes != 0) message->write(message->message, item.message.Extend(message_bytes), message_bytes);
+}
+
+Stream::Sent Stream::SendChunk(OutItem& item) {
+  if (item.has_message && credit_ <= 0) return Sent::kLater;
+  const size_t left = item.message.size() - item.sent;
+  size_t chunk = 0;
+  const auto size = [&](uint32_t max) {
+    const uint32_t fixed = kHeaderBytes + static_cast<uint32_t>(item.block.size());
+    chunk = std::min<size_t>({left, max - fixed, kChunkBytes});
+    return fixed + static_cast<uint32_t>(chunk);
+  };
+  const auto fill = [&](std::byte* at, uint32_t) {
+    FrameHeader header = {.type = item.type, .flags = 0, .stream = id_, .number = item.number,
+                          .block_bytes = static_cast<uint32_t>(item.block.size()), .deadline = item.deadline};
+    const bool last = chunk == left;
+    if (item.has_message) {
+      header.flags |= kHasMessage;
+      if (!last) header.flags |= kMoreChunks;
+      if (!item.begun) {
+        header.flags |= kFirstChunk;
+        header.message_bytes = static_cast<uint32_t>(item.message.size());
+      }
+    }
+    header.flags |= item.flags & (last ? uint8_t{0xff} : static_cast<uint8_t>(~kHalfCloses));
+    std::memcpy(at, &header, sizeof(header));
+    std::memcpy(at + sizeof(header), item.block.data(), item.block.size());
+    CopyBytes(at + sizeof(header) + item.block.size(), item.message.data() + item.sent, chunk);
+  };
+  const auto frame_class = IsControl(item.type) ? Link::Class::kControl : Link::Class::kData;
+  if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
+  if (item.has_message) credit_ -= static_cast<int64_t>(chunk) + kFrameCost;
+  item.sent += chunk;
+  item.begun = true;
+  // What follows the first chunk is a plain message frame.
+  item.type = FrameType::kMessage;
+  item.block.clear();
+  item.flags &= kHalfCloses;
+  item.number = 0;
+  item.deadline = 0;
+  return Sent::kDone;
+}
+
+void Stream::PumpLocked() {
+  bool waited = false;
+  while (!out_.empty()) {
+    OutItem& item = out_.front();
+    if (SendChunk(item) == Sent::kLater) {
+      if (item.has_message && credit_ <= 0) return;  // OnCredit() pumps
+      if (waited) return;                            // OnSpace() pumps
+      // Registered first and tried once more after: space that came meanwhile is not missed.
+      connection_->PumpWhenSpace(this);
+      waited = true;
+      continue;
+    }
+    if (item.sent == item.message.size()) {
+      out_.pop_front();
+      if (out_.empty()) Notify();
+    }
+  }
+}
+
+void Stream::Pump() {
+  std::lock_guard lock(mu_);
+  PumpLocked();
+}
+
+bool Stream::Drained() const {
+  std::lock_guard lock(mu_);
+  return out_.empty() || out_closed_;
+}
+
+void Stream::CloseOut() {
+  std::lock_guard lock(mu_);
+  out_closed_ = true;
+  out_.clear();
+}
+
+// ---- in --------------------------------------------------------------------------------------
+
+Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std::byte> payload) {
+  std::lock_guard lock(mu_);
+  const bool first = (header.flags & kFirstChunk) != 0;
+  const bool more = (header.flags & kMoreChunks) != 0;
+  if (first == assembling_) return Arrival::kFault;  // a message inside another, or a chunk of none
+  const int64_t cost = static_cast<int64_t>(payload.size()) + kFrameCost;
+  received_cost_ += cost;
+  if (received_cost_ > granted_cost_ + kOverdraft) return Arrival::kFault;
+  if (first) {
+    if (header.message_bytes > static_cast<uint64_t>(max_receive_bytes_)) return Arrival::kTooLarge;
+    current_mark_ = inbox_.size();
+    current_left_ = header.message_bytes;
+    const MessageMark mark = {header.message_bytes, 0};
+    inbox_.Reserve(inbox_.size() + sizeof(mark) + std::min<size_t>(header.message_bytes, kTrustedReserve));
+    inbox_.Append(&mark, sizeof(mark));
+  }
+  if (payload.size() > current_left_ || (!more && payload.size() != current_left_)) return Arrival::kFault;
+  if (!payload.empty()) CopyBytes(inbox_.Extend(payload.size()), payload.data(), payload.size());
+  current_left_ -= payload.size();
+  assembling_ = more;
+  if (more) {
+    // What is being assembled counts against the message limit, not against the window.
+    consumed_cost_ += cost;
+    GrantLocked(false);
+    return Arrival::kOk;
+  }
+  const auto due = static_cast<uint32_t>(cost);
+  std::memcpy(inbox_.data() + current_mark_ + offsetof(MessageMark, cost), &due, sizeof(due));
+  complete_bytes_ = inbox_.size();
+  messages_.fetch_add(1, std::memory_order_release);
+  if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
+  Notify();
+  return Arrival::kOk;
+}
+
+bool Stream::OnCredit(uint32_t bytes) {
+  std::lock_guard lock(mu_);
+  if (credit_ > std::numeric_limits<int32_t>::max() || bytes == 0) return false;
+  credit_ += bytes;
+  if (!out_closed_) PumpLocked();
+  return true;
+}
+
+void Stream::OnInitial(std::string_view block) {
+  std::lock_guard lock(mu_);
+  if (initial_seen_.load(std::memory_order_relaxed)) return;
+  initial_block_ = block;
+  initial_seen_.store(true, std::memory_order_release);
+  Notify();
+}
+
+void Stream::OnHalfClose() {
+  half_closed_.store(true, std::memory_order_release);
+  Notify();
+}
+
+void Stream::End(Status status, std::string_view trailing_block, bool drop_unread) {
+  std::lock_guard lock(mu_);
+  if (over_.load(std::memory_order_relaxed)) return;
+  status_ = std::move(status);
+  trailing_block_ = trailing_block;
+  out_closed_ = true;
+  out_.clear();
+  if (drop_unread) dropped_.store(true, std::memory_order_release);
+  over_.store(true, std::memory_order_release);
+  Notify();
+}
+
+// ---- the reader ------------------------------------------------------------------------------
+
+bool Stream::Refill() {
+  std::lock_guard lock(mu_);
+  if (messages_.load(std::memory_order_relaxed) == 0) return false;
+  if (complete_bytes_ == 0) return false;
+  taken_.clear();
+  const size_t partial = inbox_.size() - complete_bytes_;
+  inbox_.swap(taken_);
+  inbox_.clear();
+  inbox_.Append(taken_.data() + complete_bytes_, partial);
+  taken_complete_ = complete_bytes_;
+  taken_at_ = 0;
+  current_mark_ = 0;  // of what is being assembled: now at the front
+  complete_bytes_ = 0;
+  return true;
+}
+
+std::optional<std::span<const std::byte>> Stream::Take() {
+  if (!MessageReady()) return std::nullopt;
+  if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
+  MessageMark mark;
+  std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
+  const std::span<const std::byte> message(taken_.data() + taken_at_ + sizeof(mark), mark.size);
+  taken_at_ += sizeof(mark) + mark.size;
+  messages_.fetch_sub(1, std::memory_order_relaxed);
+  unreported_cost_ += mark.cost;
+  // The window is looked at now and then, and always when the reader has caught up.
+  if (unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_) {
+    std::lock_guard lock(mu_);
+    consumed_cost_ += std::exchange(unreported_cost_, 0);
+    GrantLocked(false);
+  }
+  return message;
+}
+
+std::optional<uint32_t> Stream::NextSize() {
+  if (!MessageReady()) return std::nullopt;
+  if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
+  MessageMark mark;
+  std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
+  return mark.size;
+}
+
+void Stream::GrantForReader() {
+  std::lock_guard lock(mu_);
+  GrantLocked(true);
+}
+
+void Stream::GrantLocked(bool reader_waits) {
+  if (over_.load(std::memory_order_relaxed) || half_closed_.load(std::memory_order_relaxed)) return;
+  const int64_t unread = received_cost_ - consumed_cost_;
+  // A reader that keeps up gets a larger window.
+  if (unread == 0 && received_cost_ > granted_cost_ / 2) window_ = std::min(2 * window_, kMaxWindow);
+  const int64_t due = consumed_cost_ + window_ - granted_cost_;
+  const bool starved = reader_waits && received_cost_ >= granted_cost_;
+  if (due < window_ / 2 && !starved) return;
+  const int64_t grant = std::max<int64_t>(due, starved ? 1 : 0);
+  if (grant <= 0) return;
+  granted_cost_ += grant;
+  connection_->SendControl({.type = FrameType::kCredit, .stream = id_, .number = static_cast<uint32_t>(grant)});
+}
+
+// ---- state -----------------------------------------------------------------------------------
+
+bool Stream::MessageReady() const {
+  return messages_.load(std::memory_order_acquire) != 0 && !dropped_.load(std::memory_order_acquire);
+}
+
+bool Stream::NoMoreMessages() const {
+  // In this order: what ends a stream comes after its messages.
+  const bool ended = over_.load(std::memory_order_acquire) || half_closed_.load(std::memory_order_acquire);
+  return ended && !MessageReady();
+}
+
+Status Stream::status() const {
+  std::lock_guard lock(mu_);
+  return status_;
+}
+
+std::string Stream::TakeInitialBlock() {
+  std::lock_guard lock(mu_);
+  return std::exchange(initial_block_, {});
+}
+
+std::string Stream::TakeTrailingBlock() {
+  std::lock_guard lock(mu_);
+  return std::exchange(trailing_block_, {});
+}
+
+// ---- waiting ---------------------------------------------------------------------------------
+
+void Stream::SleepUnless(uint32_t events, int64_t deadline_ns) {
+  sleepers_.fetch_add(1, std::memory_order_seq_cst);
+  FutexWait(&events_, events, FutexScope::kPrivate, deadline_ns);
+  sleepers_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Stream::Notify() {
+  events_.fetch_add(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&events_, FutexScope::kPrivate, 1 << 30);
+}
+
+}  // namespace ipcrpc::rpc

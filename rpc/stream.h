@@ -1,0 +1,170 @@
+// One call on one connection: the same half for client and server. What comes in waits here to be read, what goes
+// out waits here for credit and space.
+//
+//   who                     does
+//   receive role            OnMessage, OnCredit, OnInitial, OnHalfClose, End
+//   one reading thread      Take
+//   any thread              Send, and everything else
+#pragma once
+
+#include <atomic>
+#include <boost/smart_ptr/intrusive_ptr.hpp>
+#include <boost/smart_ptr/intrusive_ref_counter.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "ipcrpc/internal/call.h"
+#include "ipcrpc/status.h"
+#include "rpc/buffer.h"
+#include "rpc/frame.h"
+#include "rpc/recycled.h"
+
+namespace ipcrpc::rpc {
+
+class Connection;
+
+// A frame to send, but for its message.
+struct OutFrame {
+  FrameType type;
+  uint8_t flags = 0;
+  uint32_t number = 0;
+  uint64_t deadline = 0;
+  std::string_view block = {};
+};
+
+class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counter<Stream> {
+ public:
+  // The connection outlives the stream's last use of it: whoever uses a stream holds the connection too.
+  Stream(Connection* connection, uint32_t id, int64_t max_receive_bytes)
+      : connection_(connection), id_(id), max_receive_bytes_(max_receive_bytes) {}
+
+  uint32_t id() const { return id_; }
+
+  // ---- out ---------------------------------------------------------------------------------
+
+  // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits; else
+  // as soon as there is (then it is copied). Never blocks. False when the call is over or was closed to sending.
+  bool Send(const OutFrame& frame, const internal::OutgoingMessage* message);
+  // Everything that Send() took is on its way, or never will be.
+  bool Drained() const;
+  // Nothing can be sent any more; what waits is dropped.
+  void CloseOut();
+  // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
+  void Linger() { lingering_.store(true, std::memory_order_seq_cst); }
+  bool lingering() const { return lingering_.load(std::memory_order_seq_cst); }
+  // Space or credit came: sends what waits. By any thread.
+  void Pump();
+
+  // ---- in, by the holder of the receive role -------------------------------------------------
+
+  enum class Arrival { kOk, kTooLarge, kFault };
+  // A chunk of a message, in memory that may change.
+  Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
+  bool OnCredit(uint32_t bytes);  // false: absurd
+  void OnInitial(std::string_view block);
+  void OnHalfClose();
+  // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read.
+  void End(Status status, std::string_view trailing_block, bool drop_unread);
+
+  // ---- in, by the reader ---------------------------------------------------------------------
+
+  // The next message, borrowed until the next Take(); nullopt when none is complete.
+  std::optional<std::span<const std::byte>> Take();
+  // Its size, without taking it.
+  std::optional<uint32_t> NextSize();
+
+  // ---- state, any thread ---------------------------------------------------------------------
+
+  bool MessageReady() const;
+  bool NoMoreMessages() const;  // none is left and none will come
+  bool over() const { return over_.load(std::memory_order_acquire); }
+  bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
+  bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
+  // After over().
+  Status status() const;
+  std::string TakeInitialBlock();
+  std::string TakeTrailingBlock();
+
+  // A reader waits: the peer is always granted its next frame.
+  void GrantForReader();
+
+  // ---- waiting: see Connection::WaitUntil ----------------------------------------------------
+
+  uint32_t events() const { return events_.load(std::memory_order_acquire); }
+  void SleepUnless(uint32_t events, int64_t deadline_ns);
+  void Notify();
+
+ private:
+  struct OutItem {
+    FrameType type;
+    uint8_t flags;
+    uint32_t number;
+    uint64_t deadline;
+    std::string block;
+    bool has_message;
+    Buffer message;
+    size_t sent = 0;
+    bool begun = false;
+  };
+  // In front of each message in the inbox.
+  struct MessageMark {
+    uint32_t size;
+    uint32_t cost;  // of its last chunk, which is due when it is read
+  };
+
+  enum class Sent { kDone, kLater };
+  Sent TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
+  void Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
+  Sent SendChunk(OutItem& item);
+  void PumpLocked();
+  bool Refill();
+  void GrantLocked(bool reader_waits);
+
+  Connection* const connection_;
+  const uint32_t id_;
+  const int64_t max_receive_bytes_;
+
+  mutable std::mutex mu_;  // of what follows, down to the atomics
+
+  // out
+  int64_t credit_ = kInitialCredit;
+  bool out_closed_ = false;
+  std::list<OutItem> out_;
+
+  // in
+  Buffer inbox_;              // marks and messages, the last one perhaps incomplete
+  size_t complete_bytes_ = 0; // of the inbox: whole messages
+  size_t current_mark_ = 0;   // where the message being assembled began
+  uint64_t current_left_ = 0; // bytes it still lacks
+  bool assembling_ = false;
+  int64_t received_cost_ = 0, consumed_cost_ = 0, granted_cost_ = kInitialCredit;
+  int64_t window_ = kInitialCredit;
+  std::string initial_block_, trailing_block_;
+  Status status_;
+
+  // the reader's
+  Buffer taken_;
+  size_t taken_at_ = 0;
+  size_t taken_complete_ = 0;
+  int64_t unreported_cost_ = 0;
+
+  std::atomic<uint32_t> messages_{0};  // complete, in the inbox or taken and not read
+  std::atomic<bool> over_{false};
+  std::atomic<bool> dropped_{false};  // what is unread is thrown away
+  std::atomic<bool> initial_seen_{false};
+  std::atomic<bool> half_closed_{false};
+  std::atomic<bool> lingering_{false};
+  std::atomic<uint32_t> events_{0};  // futex word
+  std::atomic<uint32_t> sleepers_{0};
+};
+
+using StreamPtr = boost::intrusive_ptr<Stream>;
+
+}  // namespace ipcrpc::rpc
