@@ -63,7 +63,7 @@ std::string TypeName(const FieldDescriptor* field) {
 std::string ExplainWrongValue(const Descriptor* root, const std::string& path, const std::string& value) {
   const FieldDescriptor* field = FollowPath(root, path);
   if (field == nullptr) return value + " is no value for " + path;
-  std::string text = value + " is no value for " + path + ", a " + TypeName(field);
+  std::string text = value + " is no value for " + path + " (" + TypeName(field) + ")";
   if (const EnumDescriptor* type = field->enum_type(); type != nullptr && value.size() > 2) {
     std::vector<std::string> names;
     for (int i = 0; i < type->value_count(); ++i) names.push_back(type->value(i)->name());
