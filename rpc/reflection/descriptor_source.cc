@@ -15,7 +15,8 @@ using google::protobuf::DescriptorPool;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::FileDescriptor;
 
-void Append(const FileDescriptor* file, std::set<const FileDescriptor*>& seen, DescriptorSource::Files& files) {
+void Append(const FileDescriptor* file, std::set<const FileDescriptor*>& seen,
+            DescriptorSource::Files& files) {
   if (!seen.insert(file).second) return;
   google::protobuf::FileDescriptorProto proto;
   file->CopyTo(&proto);
@@ -39,7 +40,8 @@ absl::StatusOr<DescriptorSource::Files> DescriptorSource::FileByName(const std::
   return absl::NotFoundError(absl::StrCat("no file '", name, "'"));
 }
 
-absl::StatusOr<DescriptorSource::Files> DescriptorSource::FileContainingSymbol(const std::string& symbol) const {
+absl::StatusOr<DescriptorSource::Files> DescriptorSource::FileContainingSymbol(
+    const std::string& symbol) const {
   for (const DescriptorPool* pool : pools_) {
     if (const FileDescriptor* file = pool->FindFileContainingSymbol(symbol)) return WithImports(file);
   }

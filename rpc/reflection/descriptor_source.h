@@ -13,10 +13,11 @@ namespace ipcrpc::reflection {
 // Looks through several pools, the first that knows wins. The pools must outlive it. Thread-safe.
 class DescriptorSource {
  public:
-  explicit DescriptorSource(std::vector<const google::protobuf::DescriptorPool*> pools) : pools_(std::move(pools)) {}
+  explicit DescriptorSource(std::vector<const google::protobuf::DescriptorPool*> pools)
+      : pools_(std::move(pools)) {}
 
-  // Serialised FileDescriptorProtos: first the file asked for, then all that it imports. NOT_FOUND: no pool knows
-  // such a thing.
+  // Serialised FileDescriptorProtos: first the file asked for, then all that it imports. NOT_FOUND: no pool
+  // knows such a thing.
   using Files = std::vector<std::string>;
   absl::StatusOr<Files> FileByName(const std::string& name) const;
   // `symbol`: full name of a message, field, service, method, enum, enum value or extension.

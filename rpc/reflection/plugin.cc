@@ -19,7 +19,8 @@ bool Enabled() { return g_enabled.load(); }
 std::vector<std::unique_ptr<Service>> MakeServices(std::function<std::vector<std::string>()> service_names) {
   std::vector<std::unique_ptr<Service>> services;
   services.push_back(std::make_unique<ReflectionService>(ReflectionService::Version::kV1, service_names));
-  services.push_back(std::make_unique<ReflectionService>(ReflectionService::Version::kV1Alpha, service_names));
+  services.push_back(
+      std::make_unique<ReflectionService>(ReflectionService::Version::kV1Alpha, service_names));
   return services;
 }
 

@@ -28,7 +28,8 @@ using google::protobuf::Message;
 
 const DescriptorPool* MakePool() {
   google::protobuf::FileDescriptorSet set;
-  if (!set.ParseFromArray(embedded::kReflectionProtos.data(), static_cast<int>(embedded::kReflectionProtos.size()))) {
+  if (!set.ParseFromArray(embedded::kReflectionProtos.data(),
+                          static_cast<int>(embedded::kReflectionProtos.size()))) {
     DieOfMissing("a valid form");
   }
   auto* pool = new DescriptorPool;
@@ -64,17 +65,25 @@ void Fields::Set(const char* field, const std::string& value) {
   message_->GetReflection()->SetString(message_, Find(field), value);
 }
 
-void Fields::Set(const char* field, int value) { message_->GetReflection()->SetInt32(message_, Find(field), value); }
+void Fields::Set(const char* field, int value) {
+  message_->GetReflection()->SetInt32(message_, Find(field), value);
+}
 
 void Fields::Add(const char* field, const std::string& value) {
   message_->GetReflection()->AddString(message_, Find(field), value);
 }
 
-void Fields::Add(const char* field, int value) { message_->GetReflection()->AddInt32(message_, Find(field), value); }
+void Fields::Add(const char* field, int value) {
+  message_->GetReflection()->AddInt32(message_, Find(field), value);
+}
 
-Message* Fields::Sub(const char* field) { return message_->GetReflection()->MutableMessage(message_, Find(field)); }
+Message* Fields::Sub(const char* field) {
+  return message_->GetReflection()->MutableMessage(message_, Find(field));
+}
 
-Message* Fields::AddSub(const char* field) { return message_->GetReflection()->AddMessage(message_, Find(field)); }
+Message* Fields::AddSub(const char* field) {
+  return message_->GetReflection()->AddMessage(message_, Find(field));
+}
 
 std::string GetString(const Message& message, const char* field) {
   return message.GetReflection()->GetString(message, FindField(message, field));

@@ -1,5 +1,5 @@
-// The reflection protocol's own schema, out of embedded bytes: nothing of it enters the generated pool, where gRPC's
-// reflection library, linked into the same program, would abort on it.
+// The reflection protocol's own schema, out of embedded bytes: nothing of it enters the generated pool, where
+// gRPC's reflection library, linked into the same program, would abort on it.
 #pragma once
 
 #include <google/protobuf/descriptor.h>

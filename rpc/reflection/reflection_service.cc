@@ -24,7 +24,8 @@ void AnswerFiles(Message* response, const absl::StatusOr<DescriptorSource::Files
   for (const std::string& file : *files) fields.Add("file_descriptor_proto", file);
 }
 
-void AnswerNumbers(Message* response, const std::string& type, const absl::StatusOr<std::vector<int>>& numbers) {
+void AnswerNumbers(Message* response, const std::string& type,
+                   const absl::StatusOr<std::vector<int>>& numbers) {
   if (!numbers.ok()) return AnswerError(response, numbers.status());
   Fields fields(Fields(response).Sub("all_extension_numbers_response"));
   fields.Set("base_type_name", type);

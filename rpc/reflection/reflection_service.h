@@ -1,4 +1,5 @@
-// The standard server reflection service: a stream of questions, each answered by one message that repeats it.
+// The standard server reflection service: a stream of questions, each answered by one message that repeats
+// it.
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -44,8 +44,9 @@ TEST_F(DescriptorSourceTest, AFileComesFirstAndThenItsImports) {
 }
 
 TEST_F(DescriptorSourceTest, FindsEveryKindOfSymbol) {
-  for (const char* symbol : {"reflected.Base", "reflected.Base.plain", "reflected.Base.Colour", "reflected.Base.RED",
-                             "reflected.Echo", "reflected.Echo.Say", "reflected.later"}) {
+  for (const char* symbol :
+       {"reflected.Base", "reflected.Base.plain", "reflected.Base.Colour", "reflected.Base.RED",
+        "reflected.Echo", "reflected.Echo.Say", "reflected.later"}) {
     EXPECT_THAT(NamesOf(source_.FileContainingSymbol(symbol)), ElementsAre(kReflected, kImported)) << symbol;
   }
 }
@@ -64,7 +65,8 @@ TEST_F(DescriptorSourceTest, ChosenJsonNamesSurvive) {
 }
 
 TEST_F(DescriptorSourceTest, ExtensionsByNumber) {
-  EXPECT_THAT(NamesOf(source_.FileContainingExtension("reflected.Base", 150)), ElementsAre(kReflected, kImported));
+  EXPECT_THAT(NamesOf(source_.FileContainingExtension("reflected.Base", 150)),
+              ElementsAre(kReflected, kImported));
   const absl::StatusOr<std::vector<int>> numbers = source_.ExtensionNumbersOfType("reflected.Base");
   ASSERT_TRUE(numbers.ok());
   EXPECT_THAT(*numbers, ElementsAre(120, 150));
@@ -83,7 +85,8 @@ TEST_F(DescriptorSourceTest, UnknownThingsAreNotFound) {
 
 TEST(ProtocolTest, NothingOfItIsInTheGeneratedPool) {
   ASSERT_NE(ProtocolPool().FindFileByName("grpc/reflection/v1alpha/reflection.proto"), nullptr);
-  EXPECT_EQ(DescriptorPool::generated_pool()->FindFileByName("grpc/reflection/v1alpha/reflection.proto"), nullptr);
+  EXPECT_EQ(DescriptorPool::generated_pool()->FindFileByName("grpc/reflection/v1alpha/reflection.proto"),
+            nullptr);
   EXPECT_EQ(DescriptorPool::generated_pool()->FindFileByName("grpc/reflection/v1/reflection.proto"), nullptr);
 }
 
@@ -98,7 +101,8 @@ class ReflectionServiceTest : public testing::TestWithParam<ReflectionService::V
 TEST_P(ReflectionServiceTest, HasTheStandardMethod) {
   const std::string package = GetParam() == ReflectionService::Version::kV1 ? "v1" : "v1alpha";
   ASSERT_EQ(service_.methods().size(), 1u);
-  EXPECT_EQ(service_.methods()[0]->name(), "/grpc.reflection." + package + ".ServerReflection/ServerReflectionInfo");
+  EXPECT_EQ(service_.methods()[0]->name(),
+            "/grpc.reflection." + package + ".ServerReflection/ServerReflectionInfo");
   EXPECT_EQ(service_.methods()[0]->method_type(), internal::RpcMethod::BIDI_STREAMING);
 }
 
@@ -139,7 +143,8 @@ TEST_P(ReflectionServiceTest, AnEmptyRequestIsAnErrorToo) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Versions, ReflectionServiceTest,
-                         testing::Values(ReflectionService::Version::kV1, ReflectionService::Version::kV1Alpha),
+                         testing::Values(ReflectionService::Version::kV1,
+                                         ReflectionService::Version::kV1Alpha),
                          [](const auto& version) {
                            return version.param == ReflectionService::Version::kV1 ? "v1" : "v1alpha";
                          });

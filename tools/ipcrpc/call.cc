@@ -39,8 +39,9 @@ absl::StatusOr<Target> TargetOf(const std::vector<std::string>& words) {
     }
   }
   if (method.empty()) {
-    return UsageError(words.empty() ? "call: METHOD is missing; it looks like pkg.Service/Method"
-                                    : "call: '" + words.back() + "' is no METHOD, which looks like pkg.Service/Method");
+    return UsageError(words.empty()
+                          ? "call: METHOD is missing; it looks like pkg.Service/Method"
+                          : "call: '" + words.back() + "' is no METHOD, which looks like pkg.Service/Method");
   }
   Target target;
   const size_t slash = method.find('/');
@@ -74,7 +75,8 @@ absl::Status AddHeader(const std::string& header, ClientContext* context) {
     }
     value = std::move(bytes);
   } else if (std::any_of(value.begin(), value.end(), [](char c) { return c < ' ' || c > '~'; })) {
-    return UsageError("-H '" + header + "': only keys that end in -bin have values that are not printable ASCII");
+    return UsageError("-H '" + header +
+                      "': only keys that end in -bin have values that are not printable ASCII");
   }
   context->AddMetadata(key, value);
   return absl::OkStatus();
@@ -112,9 +114,11 @@ class Caller {
 
   static internal::RpcMethod::RpcType KindOf(const MethodDescriptor& method) {
     if (method.client_streaming()) {
-      return method.server_streaming() ? internal::RpcMethod::BIDI_STREAMING : internal::RpcMethod::CLIENT_STREAMING;
+      return method.server_streaming() ? internal::RpcMethod::BIDI_STREAMING
+                                       : internal::RpcMethod::CLIENT_STREAMING;
     }
-    return method.server_streaming() ? internal::RpcMethod::SERVER_STREAMING : internal::RpcMethod::NORMAL_RPC;
+    return method.server_streaming() ? internal::RpcMethod::SERVER_STREAMING
+                                     : internal::RpcMethod::NORMAL_RPC;
   }
 
   MessagePtr New(const google::protobuf::Descriptor* type) {
@@ -128,7 +132,9 @@ class Caller {
     return json.ok() ? PrintLine(*json) : json.status();
   }
 
-  static absl::Status EndOf(const Status& status) { return status.ok() ? absl::OkStatus() : CallFailed(status); }
+  static absl::Status EndOf(const Status& status) {
+    return status.ok() ? absl::OkStatus() : CallFailed(status);
+  }
 
   // The one request of a method that takes one; without input an empty one.
   absl::StatusOr<MessagePtr> OneRequest() {
@@ -140,11 +146,14 @@ class Caller {
     if (absl::Status parsed = JsonToMessage(**json, request.get()); !parsed.ok()) return parsed;
     json = input_->Next();
     if (!json.ok()) return json.status();
-    if (json->has_value()) return absl::InvalidArgumentError(name_.substr(1) + " takes one message; the data goes on: " + json->value());
+    if (json->has_value())
+      return absl::InvalidArgumentError(name_.substr(1) +
+                                        " takes one message; the data goes on: " + json->value());
     return request;
   }
 
-  // Writes all of the input to a stream until that is over, and half-closes. On an error of the input, cancels.
+  // Writes all of the input to a stream until that is over, and half-closes. On an error of the input,
+  // cancels.
   template <typename Stream>
   absl::Status WriteInput(Stream& stream) {
     const MessagePtr request = NewRequest();
@@ -158,7 +167,8 @@ class Caller {
       }
       if (!status.ok()) {
         context_.TryCancel();
-        return absl::Status(status.code(), "message " + std::to_string(number) + ": " + std::string(View(status)));
+        return absl::Status(status.code(),
+                            "message " + std::to_string(number) + ": " + std::string(View(status)));
       }
       if (!stream.Write(*request)) return absl::OkStatus();
     }
@@ -199,8 +209,8 @@ class Caller {
 
   absl::Status ClientStreaming() {
     const MessagePtr response = NewResponse();
-    const std::unique_ptr<ClientWriter<Message>> stream(
-        internal::ClientWriterFactory<Message>::Create(channel_.get(), rpc_method_, &context_, response.get()));
+    const std::unique_ptr<ClientWriter<Message>> stream(internal::ClientWriterFactory<Message>::Create(
+        channel_.get(), rpc_method_, &context_, response.get()));
     const absl::Status written = WriteInput(*stream);
     const Status status = stream->Finish();
     if (!written.ok()) return written;
@@ -209,7 +219,8 @@ class Caller {
 
   absl::Status BidiStreaming() {
     const std::unique_ptr<ClientReaderWriter<Message, Message>> stream(
-        internal::ClientReaderWriterFactory<Message, Message>::Create(channel_.get(), rpc_method_, &context_));
+        internal::ClientReaderWriterFactory<Message, Message>::Create(channel_.get(), rpc_method_,
+                                                                      &context_));
     absl::Status written;
     std::thread writer([&] { written = WriteInput(*stream); });
     const absl::Status printed = PrintAll(*stream);

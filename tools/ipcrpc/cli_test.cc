@@ -146,8 +146,10 @@ class JsonTest : public testing::Test {
 };
 
 TEST_F(JsonTest, ThereAndBack) {
-  ASSERT_TRUE(JsonToMessage(R"({"byName": {"x": {"flag": true}}, "zero": 0, "wide": 5})", message_.get()).ok());
-  EXPECT_EQ(*MessageToJson(*message_, JsonForm::kOneLine), R"({"byName":{"x":{"flag":true}},"zero":0,"wide":"5"})");
+  ASSERT_TRUE(
+      JsonToMessage(R"({"byName": {"x": {"flag": true}}, "zero": 0, "wide": 5})", message_.get()).ok());
+  EXPECT_EQ(*MessageToJson(*message_, JsonForm::kOneLine),
+            R"({"byName":{"x":{"flag":true}},"zero":0,"wide":"5"})");
   EXPECT_THAT(*MessageToJson(*message_, JsonForm::kPretty), testing::HasSubstr("\n \"zero\": 0,\n"));
   ASSERT_TRUE(JsonToMessage("{}", message_.get()).ok());
   EXPECT_EQ(*MessageToJson(*message_, JsonForm::kOneLine), "{}") << "overwritten, not merged";
@@ -183,7 +185,8 @@ TEST(TargetTest, MethodsAndAddressesLookDifferent) {
   for (const char* method : {"pkg.Svc/Name", "/pkg.Svc/Name", "Svc/Name", "a.b.c.D/E_1"}) {
     EXPECT_TRUE(LooksLikeMethod(method)) << method;
   }
-  for (const char* other : {"shm:monitor", "unix:/run/x", "monitor", "/run/some/sock", "a/b/c", "pkg.Svc", "pkg.Svc/"}) {
+  for (const char* other :
+       {"shm:monitor", "unix:/run/x", "monitor", "/run/some/sock", "a/b/c", "pkg.Svc", "pkg.Svc/"}) {
     EXPECT_FALSE(LooksLikeMethod(other)) << other;
   }
   EXPECT_TRUE(LooksLikeAddress("shm:monitor"));

@@ -1,5 +1,5 @@
-// The commands: what the command line gave them, and what runs them. Each returns what Report() turns into an exit
-// code.
+// The commands: what the command line gave them, and what runs them. Each returns what Report() turns into an
+// exit code.
 #pragma once
 
 #include <chrono>

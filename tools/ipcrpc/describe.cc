@@ -22,8 +22,9 @@ absl::Status Describe(const DescribeOptions& options) {
   if (options.words.size() == 1) {
     const absl::StatusOr<std::string> fallback = DefaultAddress();
     if (!fallback.ok()) {
-      return LooksLikeAddress(address) ? UsageError("describe: SYMBOL is missing (a service, method, message, …)")
-                                       : fallback.status();
+      return LooksLikeAddress(address)
+                 ? UsageError("describe: SYMBOL is missing (a service, method, message, …)")
+                 : fallback.status();
     }
     address = *fallback;
   }

@@ -108,7 +108,8 @@ absl::StatusOr<std::string> MessageToJson(const Message& message, JsonForm form)
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = form == JsonForm::kPretty;
   std::string json;
-  const google::protobuf::util::Status status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  const google::protobuf::util::Status status =
+      google::protobuf::util::MessageToJsonString(message, &json, options);
   if (!status.ok()) {
     return absl::InternalError("cannot show a " + message.GetDescriptor()->full_name() +
                                " as JSON: " + std::string(status.message().data(), status.message().size()));

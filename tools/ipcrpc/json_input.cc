@@ -66,7 +66,8 @@ std::string JsonSplitter::TakeUpTo(size_t end) {
 absl::StatusOr<std::unique_ptr<JsonInput>> JsonInput::Open(const std::string& data) {
   int fd = -1;
   if (data == "@-") {
-    if (isatty(STDIN_FILENO)) return UsageError("-d @- reads standard input, which is a terminal: pipe JSON into it");
+    if (isatty(STDIN_FILENO))
+      return UsageError("-d @- reads standard input, which is a terminal: pipe JSON into it");
     fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) return CannotRead("standard input");
   } else if (data.rfind('@', 0) == 0) {
@@ -104,7 +105,8 @@ absl::StatusOr<std::optional<std::string>> JsonInput::Next() {
 
 absl::StatusOr<bool> JsonInput::ReadMore() {
   for (;;) {
-    pollfd fds[2] = {{.fd = fd_, .events = POLLIN, .revents = 0}, {.fd = stop_fd_, .events = POLLIN, .revents = 0}};
+    pollfd fds[2] = {{.fd = fd_, .events = POLLIN, .revents = 0},
+                     {.fd = stop_fd_, .events = POLLIN, .revents = 0}};
     if (poll(fds, 2, -1) < 0) {
       if (errno == EINTR) continue;
       return CannotRead("the request data");

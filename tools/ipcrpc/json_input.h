@@ -10,8 +10,8 @@
 
 namespace ipcrpc::cli {
 
-// Cuts text that comes in pieces into its top-level JSON values. Only brackets and quotes are looked at; whether
-// the values are right is for the parser to say.
+// Cuts text that comes in pieces into its top-level JSON values. Only brackets and quotes are looked at;
+// whether the values are right is for the parser to say.
 class JsonSplitter {
  public:
   void Feed(std::string_view piece) { text_ += piece; }

@@ -14,7 +14,8 @@ using google::protobuf::ServiceDescriptor;
 std::string LineOf(const MethodDescriptor& method, bool signature) {
   std::string line = method.service()->full_name() + "/" + method.name();
   if (!signature) return line;
-  line += std::string("(") + (method.client_streaming() ? "stream " : "") + method.input_type()->full_name() + ")";
+  line += std::string("(") + (method.client_streaming() ? "stream " : "") + method.input_type()->full_name() +
+          ")";
   line += std::string(" returns (") + (method.server_streaming() ? "stream " : "") +
           method.output_type()->full_name() + ")";
   return line;

@@ -18,9 +18,14 @@ constexpr char kFooter[] =
     "Exit codes: 0; 1 never connected, or another error of this tool; 2 wrong usage;\n"
     "64 + the status code when a call failed (69: NOT_FOUND).";
 
-void AddServerOptions(CLI::App* command, ServerOptions* options, const std::string& word, const std::string& help) {
-  command->add_option("words", options->words, help)->type_name("")->option_text("[ADDR] " + word)->expected(0, 2);
-  command->add_option("--timeout", options->timeout, "Give up after so long: 5s, 250ms, 1m30s")->type_name("TIME");
+void AddServerOptions(CLI::App* command, ServerOptions* options, const std::string& word,
+                      const std::string& help) {
+  command->add_option("words", options->words, help)
+      ->type_name("")
+      ->option_text("[ADDR] " + word)
+      ->expected(0, 2);
+  command->add_option("--timeout", options->timeout, "Give up after so long: 5s, 250ms, 1m30s")
+      ->type_name("TIME");
 }
 
 int Usage(const std::string& text) { return Report(UsageError(text + " (see ipcrpc --help)")); }
@@ -39,17 +44,19 @@ int Main(int argc, char** argv) {
 
   DescribeOptions describe;
   CLI::App* describe_command = app.add_subcommand("describe", "A definition, as .proto text");
-  AddServerOptions(describe_command, &describe, "SYMBOL", "A service, method, message, field, enum or .proto file");
+  AddServerOptions(describe_command, &describe, "SYMBOL",
+                   "A service, method, message, field, enum or .proto file");
   describe_command->callback([&] { run = [&] { return Describe(describe); }; });
 
   CallOptions call;
   CLI::App* call_command = app.add_subcommand("call", "Calls a method, with JSON in and out");
   AddServerOptions(call_command, &call, "METHOD", "What looks like pkg.Service/Method");
-  CLI::Option* data =
-      call_command->add_option("-d,--data", call.data, "The request, or for client streams requests one after the "
-                                                       "other: JSON, @FILE, or @- for standard input; default {}");
+  CLI::Option* data = call_command->add_option("-d,--data", call.data,
+                                               "The request, or for client streams requests one after the "
+                                               "other: JSON, @FILE, or @- for standard input; default {}");
   data->type_name("JSON|@FILE|@-");
-  call_command->add_option("-H,--header", call.headers, "Metadata 'key: value', any number of times; base64 for -bin")
+  call_command
+      ->add_option("-H,--header", call.headers, "Metadata 'key: value', any number of times; base64 for -bin")
       ->type_name("KEY: VALUE")
       ->allow_extra_args(false);
   CLI::Option* pretty = call_command->add_flag("--pretty", call.pretty, "Indented JSON also for streams");

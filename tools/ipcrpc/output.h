@@ -33,6 +33,8 @@ std::string OneLine(std::string_view text);
 // To stdout, with a line end, at once. An error when it cannot be written.
 absl::Status PrintLine(std::string_view text);
 
-inline std::string_view View(const absl::Status& status) { return {status.message().data(), status.message().size()}; }
+inline std::string_view View(const absl::Status& status) {
+  return {status.message().data(), status.message().size()};
+}
 
 }  // namespace ipcrpc::cli

@@ -47,8 +47,8 @@ void CollectNames(const FileDescriptor* file, std::vector<std::string>& names) {
 Schema::Schema(std::string address, std::shared_ptr<Channel> channel, Deadline deadline)
     : address_(std::move(address)), channel_(std::move(channel)), deadline_(deadline) {}
 
-void Schema::Errors::AddError(const std::string& file, const std::string& element, const google::protobuf::Message*,
-                              ErrorLocation, const std::string& message) {
+void Schema::Errors::AddError(const std::string& file, const std::string& element,
+                              const google::protobuf::Message*, ErrorLocation, const std::string& message) {
   if (first.empty()) first = file + ": " + element + ": " + message;
 }
 
@@ -67,7 +67,8 @@ absl::Status Schema::StreamError(const Status& status) const {
   }
   // Only a call that failed after connecting is a failed call.
   if (channel_->GetState(false) == ConnectivityState::READY) return CallFailed(status);
-  const std::string text = status.error_message().empty() ? CodeName(status.error_code()) : status.error_message();
+  const std::string text =
+      status.error_message().empty() ? CodeName(status.error_code()) : status.error_message();
   const bool says_where = text.find(address_) != std::string::npos;
   return absl::UnavailableError(says_where ? text : "cannot reach " + address_ + ": " + text);
 }
@@ -92,8 +93,9 @@ absl::StatusOr<Schema::Response> Schema::Ask(const Request& request) {
     const auto& error = response.error_response();
     // Whatever a server numbers OK or oddly, it is an error still.
     const bool known = error.error_code() >= 1 && error.error_code() <= 16;
-    return absl::Status(known ? static_cast<absl::StatusCode>(error.error_code()) : absl::StatusCode::kUnknown,
-                        error.error_message());
+    return absl::Status(
+        known ? static_cast<absl::StatusCode>(error.error_code()) : absl::StatusCode::kUnknown,
+        error.error_message());
   }
   return response;
 }
@@ -112,7 +114,8 @@ absl::Status Schema::AddFiles(const Response& response, std::vector<std::string>
   for (const std::string& bytes : response.file_descriptor_response().file_descriptor_proto()) {
     FileDescriptorProto file;
     if (!file.ParseFromString(bytes)) {
-      return absl::DataLossError("the reflection service at " + address_ + " sent a descriptor that does not parse");
+      return absl::DataLossError("the reflection service at " + address_ +
+                                 " sent a descriptor that does not parse");
     }
     if (!files_.insert(file.name()).second) continue;
     if (!database_.Add(file)) {
@@ -157,7 +160,8 @@ absl::StatusOr<const ServiceDescriptor*> Schema::FindService(const std::string& 
   if (loaded.ok()) {
     const ServiceDescriptor* service = pool_.FindServiceByName(name);
     if (service != nullptr) return service;
-    if (!errors_.first.empty()) return absl::DataLossError("unusable descriptors from " + address_ + ": " + errors_.first);
+    if (!errors_.first.empty())
+      return absl::DataLossError("unusable descriptors from " + address_ + ": " + errors_.first);
   } else if (!absl::IsNotFound(loaded)) {
     return loaded;
   }
@@ -166,7 +170,8 @@ absl::StatusOr<const ServiceDescriptor*> Schema::FindService(const std::string& 
   return absl::NotFoundError("no service '" + name + "' at " + address_ + admin::DidYouMean(name, *names));
 }
 
-absl::StatusOr<const MethodDescriptor*> Schema::FindMethod(const std::string& service, const std::string& method) {
+absl::StatusOr<const MethodDescriptor*> Schema::FindMethod(const std::string& service,
+                                                           const std::string& method) {
   const absl::StatusOr<const ServiceDescriptor*> found = FindService(service);
   if (!found.ok()) return found.status();
   if (const MethodDescriptor* descriptor = (*found)->FindMethodByName(method)) return descriptor;
@@ -189,7 +194,8 @@ std::vector<std::string> Schema::AllSymbols() {
 }
 
 absl::Status Schema::UnknownSymbol(const std::string& symbol) {
-  return absl::NotFoundError("no symbol '" + symbol + "' at " + address_ + admin::DidYouMean(symbol, AllSymbols()));
+  return absl::NotFoundError("no symbol '" + symbol + "' at " + address_ +
+                             admin::DidYouMean(symbol, AllSymbols()));
 }
 
 absl::StatusOr<std::string> Schema::Define(const std::string& symbol) {
@@ -203,10 +209,12 @@ absl::StatusOr<std::string> Schema::Define(const std::string& symbol) {
   if (absl::Status loaded = Load(request); !loaded.ok()) {
     return absl::IsNotFound(loaded) ? UnknownSymbol(symbol) : loaded;
   }
-  const FileDescriptor* file = is_file ? pool_.FindFileByName(symbol) : pool_.FindFileContainingSymbol(symbol);
+  const FileDescriptor* file =
+      is_file ? pool_.FindFileByName(symbol) : pool_.FindFileContainingSymbol(symbol);
   if (file == nullptr) {
-    return errors_.first.empty() ? UnknownSymbol(symbol)
-                                 : absl::DataLossError("unusable descriptors from " + address_ + ": " + errors_.first);
+    return errors_.first.empty()
+               ? UnknownSymbol(symbol)
+               : absl::DataLossError("unusable descriptors from " + address_ + ": " + errors_.first);
   }
   if (is_file) return file->DebugString();
   if (const auto* service = pool_.FindServiceByName(symbol)) return service->DebugString();

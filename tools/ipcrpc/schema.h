@@ -17,8 +17,8 @@
 
 namespace ipcrpc::cli {
 
-// One reflection stream (v1, or v1alpha where that is all there is) and a pool of what came over it. Descriptors live
-// as long as this. By one thread.
+// One reflection stream (v1, or v1alpha where that is all there is) and a pool of what came over it.
+// Descriptors live as long as this. By one thread.
 class Schema {
  public:
   using Deadline = std::chrono::system_clock::time_point;
@@ -33,8 +33,8 @@ class Schema {
   absl::StatusOr<const google::protobuf::ServiceDescriptor*> FindService(const std::string& name);
   absl::StatusOr<const google::protobuf::MethodDescriptor*> FindMethod(const std::string& service,
                                                                        const std::string& method);
-  // The definition of any symbol (message, field, service, method, enum, value, extension), or of a file by its
-  // name, as .proto text.
+  // The definition of any symbol (message, field, service, method, enum, value, extension), or of a file by
+  // its name, as .proto text.
   absl::StatusOr<std::string> Define(const std::string& symbol);
 
  private:

@@ -15,13 +15,14 @@ bool LooksLikeMethod(const std::string& word) {
 }
 
 bool LooksLikeAddress(const std::string& word) {
-  return word.find(':') != std::string::npos || word.find('@') != std::string::npos || word.rfind('/', 0) == 0 ||
-         word.rfind("./", 0) == 0;
+  return word.find(':') != std::string::npos || word.find('@') != std::string::npos ||
+         word.rfind('/', 0) == 0 || word.rfind("./", 0) == 0;
 }
 
 absl::StatusOr<std::string> DefaultAddress() {
   const char* address = std::getenv("IPCRPC_ADDRESS");
-  if (address == nullptr || *address == '\0') return UsageError("no address: give ADDR or set IPCRPC_ADDRESS");
+  if (address == nullptr || *address == '\0')
+    return UsageError("no address: give ADDR or set IPCRPC_ADDRESS");
   return std::string(address);
 }
 
