@@ -10,7 +10,8 @@ namespace ipcrpc::codegen {
 void PrintComment(google::protobuf::io::Printer& out, const std::string& text) {
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r')) line.pop_back();
+    while (!line.empty() && (line.back() == ' ' || line.back() == '\t' || line.back() == '\r'))
+      line.pop_back();
     // A backslash at the end would pull the next line, code maybe, into the comment.
     if (!line.empty() && line.back() == '\\') line += " //";
     out.Print("//$line$\n", "line", line);

@@ -31,7 +31,8 @@ std::string Refusal(const FileDescriptor& file, const std::string& parameter) {
     return "unknown option '" + options.front().first + "' in --ipcrpc_out: protoc-gen-ipcrpc has no options";
   }
   if (file.options().cc_generic_services() && file.service_count() > 0) {
-    return file.name() + ": with cc_generic_services protobuf's own service classes take the names of ours; remove "
+    return file.name() +
+           ": with cc_generic_services protobuf's own service classes take the names of ours; remove "
            "that option";
   }
   return "";
@@ -91,8 +92,8 @@ void PrintHeader(Printer& out, const FileDescriptor& file) {
   CloseNamespaces(out, variables);
 }
 
-// A program that links libraries only as far as they are used would lose NAME.pb.cc, and with it the descriptors
-// that reflection shows, when no method has a message of this very file.
+// A program that links libraries only as far as they are used would lose NAME.pb.cc, and with it the
+// descriptors that reflection shows, when no method has a message of this very file.
 bool MustKeepDescriptors(const FileDescriptor& file) {
   if (file.service_count() == 0 || file.options().optimize_for() == FileOptions::LITE_RUNTIME) return false;
   for (int i = 0; i < file.service_count(); ++i) {
@@ -132,8 +133,8 @@ void PrintSource(Printer& out, const FileDescriptor& file) {
 
 using PrintFile = void (*)(Printer&, const FileDescriptor&);
 
-void Write(google::protobuf::compiler::GeneratorContext& context, const FileDescriptor& file, const char* suffix,
-           PrintFile print) {
+void Write(google::protobuf::compiler::GeneratorContext& context, const FileDescriptor& file,
+           const char* suffix, PrintFile print) {
   const std::string name = google::protobuf::compiler::cpp::StripProto(file.name()) + suffix;
   const std::unique_ptr<google::protobuf::io::ZeroCopyOutputStream> output(context.Open(name));
   Printer printer(output.get(), '$');

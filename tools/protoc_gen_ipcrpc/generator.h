@@ -10,8 +10,8 @@ namespace ipcrpc::codegen {
 
 class Generator final : public google::protobuf::compiler::CodeGenerator {
  public:
-  // Writes NAME.ipcrpc.pb.h and .cc; without a service in the .proto they hold no class. `*error` says which option
-  // is unknown, or why the file cannot have stubs.
+  // Writes NAME.ipcrpc.pb.h and .cc; without a service in the .proto they hold no class. `*error` says which
+  // option is unknown, or why the file cannot have stubs.
   bool Generate(const google::protobuf::FileDescriptor* file, const std::string& parameter,
                 google::protobuf::compiler::GeneratorContext* context, std::string* error) const override;
 

@@ -34,16 +34,19 @@ void DeclareMethod(Printer& out, const MethodDescriptor& method) {
 // What a method does that nobody has overridden.
 void DefineMethod(Printer& out, const MethodDescriptor& method) {
   const Variables variables = MethodVariables(method);
-  out.Print(variables, "\n::ipcrpc::Status $Service$::Service::$Method$(::ipcrpc::ServerContext* /*context*/,\n");
+  out.Print(variables,
+            "\n::ipcrpc::Status $Service$::Service::$Method$(::ipcrpc::ServerContext* /*context*/,\n");
   switch (KindOf(method)) {
     case Kind::kUnary:
       out.Print(variables, "    const $Request$* /*request*/, $Response$* /*response*/) {\n");
       break;
     case Kind::kClientStreaming:
-      out.Print(variables, "    ::ipcrpc::ServerReader<$Request$>* /*reader*/, $Response$* /*response*/) {\n");
+      out.Print(variables,
+                "    ::ipcrpc::ServerReader<$Request$>* /*reader*/, $Response$* /*response*/) {\n");
       break;
     case Kind::kServerStreaming:
-      out.Print(variables, "    const $Request$* /*request*/, ::ipcrpc::ServerWriter<$Response$>* /*writer*/) {\n");
+      out.Print(variables,
+                "    const $Request$* /*request*/, ::ipcrpc::ServerWriter<$Response$>* /*writer*/) {\n");
       break;
     case Kind::kBidiStreaming:
       out.Print(variables, "    ::ipcrpc::ServerReaderWriter<$Response$, $Request$>* /*stream*/) {\n");

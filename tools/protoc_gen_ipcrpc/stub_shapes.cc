@@ -35,7 +35,8 @@ StreamShape ShapeOf(Kind kind) {
           "::ipcrpc::internal::ClientReaderWriterFactory<$Request$, $Response$>"};
 }
 
-// `text` with the parts of the stream's shape filled in: "@stream@", "@types@", "@params@", "@args@", "@factory@".
+// `text` with the parts of the stream's shape filled in: "@stream@", "@types@", "@params@", "@args@",
+// "@factory@".
 void PrintStreamShape(Printer& out, const MethodDescriptor& method, const std::string& text) {
   const StreamShape shape = ShapeOf(KindOf(method));
   const Variables parts = {{"stream", shape.stream},
@@ -58,9 +59,10 @@ void PrintStreamShape(Printer& out, const MethodDescriptor& method, const std::s
 void DeclareInterfaceMethod(Printer& out, const MethodDescriptor& method) {
   PrintLeadingComments(out, method);
   if (KindOf(method) == Kind::kUnary) {
-    out.Print(MethodVariables(method),
-              "virtual ::ipcrpc::Status $Method$(::ipcrpc::ClientContext* context, const $Request$& request,\n"
-              "    $Response$* response) = 0;\n");
+    out.Print(
+        MethodVariables(method),
+        "virtual ::ipcrpc::Status $Method$(::ipcrpc::ClientContext* context, const $Request$& request,\n"
+        "    $Response$* response) = 0;\n");
   } else {
     PrintStreamShape(out, method,
                      "::std::unique_ptr<::ipcrpc::@stream@Interface<@types@>> $Method$(\n"
@@ -107,7 +109,8 @@ void DefineStubMethod(Printer& out, const MethodDescriptor& method) {
               "\n"
               "::ipcrpc::Status $Service$::Stub::$Method$(::ipcrpc::ClientContext* context,\n"
               "    const $Request$& request, $Response$* response) {\n"
-              "  return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_$Method$_, context, request,\n"
+              "  return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_$Method$_, context, "
+              "request,\n"
               "                                               response);\n"
               "}\n");
   } else {
@@ -164,13 +167,15 @@ void DeclareStub(Printer& out, const ServiceDescriptor& service) {
   if (HasStreams(service)) out.Print("\n");
   out.Print("const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;\n");
   for (int i = 0; i < service.method_count(); ++i) {
-    out.Print(MethodVariables(*service.method(i)), "const ::ipcrpc::internal::RpcMethod rpcmethod_$Method$_;\n");
+    out.Print(MethodVariables(*service.method(i)),
+              "const ::ipcrpc::internal::RpcMethod rpcmethod_$Method$_;\n");
   }
   out.Outdent();
   out.Print(
       "};\n"
       "static ::std::unique_ptr<Stub> NewStub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,\n"
-      "                                       const ::ipcrpc::StubOptions& options = ::ipcrpc::StubOptions());\n");
+      "                                       const ::ipcrpc::StubOptions& options = "
+      "::ipcrpc::StubOptions());\n");
 }
 
 void DefineMethodNames(Printer& out, const ServiceDescriptor& service) {
@@ -186,7 +191,8 @@ void DefineStub(Printer& out, const ServiceDescriptor& service) {
   out.Print(ServiceVariables(service),
             "\n"
             "::std::unique_ptr<$Service$::Stub> $Service$::NewStub(\n"
-            "    const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel, const ::ipcrpc::StubOptions& options) {\n"
+            "    const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel, const ::ipcrpc::StubOptions& "
+            "options) {\n"
             "  return ::std::make_unique<$Service$::Stub>(channel, options);\n"
             "}\n"
             "\n"
@@ -194,9 +200,10 @@ void DefineStub(Printer& out, const ServiceDescriptor& service) {
             "    const ::ipcrpc::StubOptions& /*options*/)\n"
             "    : channel_(channel)");
   for (int i = 0; i < service.method_count(); ++i) {
-    out.Print(MethodVariables(*service.method(i)),
-              ",\n"
-              "      rpcmethod_$Method$_($Service$_method_names[$index$], ::ipcrpc::internal::RpcMethod::$kind$)");
+    out.Print(
+        MethodVariables(*service.method(i)),
+        ",\n"
+        "      rpcmethod_$Method$_($Service$_method_names[$index$], ::ipcrpc::internal::RpcMethod::$kind$)");
   }
   out.Print(" {}\n");
   for (int i = 0; i < service.method_count(); ++i) DefineStubMethod(out, *service.method(i));

@@ -6,11 +6,13 @@
 
 namespace ipcrpc::codegen {
 
-void DeclareStubInterface(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
+void DeclareStubInterface(google::protobuf::io::Printer& out,
+                          const google::protobuf::ServiceDescriptor& service);
 void DeclareStub(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
 
 // The table of method paths, which stubs and service share.
-void DefineMethodNames(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
+void DefineMethodNames(google::protobuf::io::Printer& out,
+                       const google::protobuf::ServiceDescriptor& service);
 void DefineStub(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
 
 }  // namespace ipcrpc::codegen

@@ -16,7 +16,8 @@ using shapes::v1::Response;
 
 static_assert(std::string_view(AllKinds::service_full_name()) == "shapes.v1.AllKinds");
 static_assert(std::string_view(namespace_::service_full_name()) == "namespace");
-static_assert(std::is_same_v<AllKinds, shapes::v1::ipcrpc_stubs::AllKinds>, "does not merge with gRPC's class");
+static_assert(std::is_same_v<AllKinds, shapes::v1::ipcrpc_stubs::AllKinds>,
+              "does not merge with gRPC's class");
 static_assert(std::is_base_of_v<AllKinds::StubInterface, AllKinds::Stub>);
 static_assert(std::is_base_of_v<ipcrpc::Service, AllKinds::Service>);
 
@@ -45,7 +46,8 @@ class Server final : public AllKinds::Service {
     writer->WriteLast(part, ipcrpc::WriteOptions().set_buffer_hint());
     return ipcrpc::Status::OK;
   }
-  ipcrpc::Status Chat(ipcrpc::ServerContext*, ipcrpc::ServerReaderWriter<Response, Request>* stream) override {
+  ipcrpc::Status Chat(ipcrpc::ServerContext*,
+                      ipcrpc::ServerReaderWriter<Response, Request>* stream) override {
     Request request;
     while (stream->Read(&request)) stream->Write(Response());
     return ipcrpc::Status::OK;
@@ -60,8 +62,11 @@ class Server final : public AllKinds::Service {
 // A stand-in for a stub, as tests of users have them: the Raw methods are private, and to be overridden.
 class Mock final : public AllKinds::StubInterface {
  public:
-  ipcrpc::Status Unary(ipcrpc::ClientContext*, const Request&, Response*) override { return ipcrpc::Status::OK; }
-  ipcrpc::Status Foreign(ipcrpc::ClientContext*, const google::protobuf::Empty&, elsewhere::Outer::Inner*) override {
+  ipcrpc::Status Unary(ipcrpc::ClientContext*, const Request&, Response*) override {
+    return ipcrpc::Status::OK;
+  }
+  ipcrpc::Status Foreign(ipcrpc::ClientContext*, const google::protobuf::Empty&,
+                         elsewhere::Outer::Inner*) override {
     return ipcrpc::Status::OK;
   }
 

@@ -1,5 +1,5 @@
-// Messages with their types on one side, bytes on the other: what stubs, handlers and streams hand to the calls
-// beneath them. Not for users.
+// Messages with their types on one side, bytes on the other: what stubs, handlers and streams hand to the
+// calls beneath them. Not for users.
 #pragma once
 
 #include <google/protobuf/message_lite.h>
@@ -13,8 +13,9 @@
 
 namespace ipcrpc::internal {
 
-// How a T becomes bytes and back. This one is protobuf's, for generated and dynamic messages; other types join by
-// a specialisation with the same three functions, whose contracts are those of OutgoingMessage and IncomingMessage.
+// How a T becomes bytes and back. This one is protobuf's, for generated and dynamic messages; other types
+// join by a specialisation with the same three functions, whose contracts are those of OutgoingMessage and
+// IncomingMessage.
 template <typename T, typename Enable = void>
 struct MessageCodec;
 

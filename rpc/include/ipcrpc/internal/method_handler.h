@@ -30,8 +30,8 @@ Status CatchingStatus(Handler&& handler) {
 
 inline Status RequestDoesNotParse() { return Status(StatusCode::INTERNAL, "the request does not parse"); }
 
-// The four shapes. `service` must outlive the handler; the function is the service's virtual method, so that what
-// runs is the user's override.
+// The four shapes. `service` must outlive the handler; the function is the service's virtual method, so that
+// what runs is the user's override.
 
 template <class ServiceType, class RequestType, class ResponseType>
 class RpcMethodHandler final : public MethodHandler {
@@ -39,14 +39,16 @@ class RpcMethodHandler final : public MethodHandler {
   using Function = Status (ServiceType::*)(ServerContext*, const RequestType*, ResponseType*);
   RpcMethodHandler(Function function, ServiceType* service) : function_(function), service_(service) {}
 
-  void RunUnary(ServerContext* context, std::span<const std::byte> request_bytes, UnaryReply& reply) override {
+  void RunUnary(ServerContext* context, std::span<const std::byte> request_bytes,
+                UnaryReply& reply) override {
     RequestType request;
     if (!MessageCodec<RequestType>::Parse(&request, request_bytes.data(), request_bytes.size())) {
       reply.Finish(RequestDoesNotParse(), nullptr);
       return;
     }
     ResponseType response;
-    const Status status = CatchingStatus([&] { return (service_->*function_)(context, &request, &response); });
+    const Status status =
+        CatchingStatus([&] { return (service_->*function_)(context, &request, &response); });
     if (!status.ok()) {
       reply.Finish(status, nullptr);
       return;
@@ -69,7 +71,8 @@ class ClientStreamingHandler final : public MethodHandler {
   Status RunStream(ServerCall& call) override {
     ServerReader<RequestType> reader(&call);
     ResponseType response;
-    Status status = CatchingStatus([&] { return (service_->*function_)(call.context(), &reader, &response); });
+    Status status =
+        CatchingStatus([&] { return (service_->*function_)(call.context(), &reader, &response); });
     // When the write fails the call is over already, and its end was decided elsewhere.
     if (status.ok()) call.Write(Outgoing(response), WriteOptions().set_last_message());
     return status;

@@ -5,8 +5,8 @@
 
 namespace ipcrpc {
 
-// Reads the details of `from` into `*to`, a protobuf message. FAILED_PRECONDITION: `to` is null; INVALID_ARGUMENT:
-// the details do not parse as a T.
+// Reads the details of `from` into `*to`, a protobuf message. FAILED_PRECONDITION: `to` is null;
+// INVALID_ARGUMENT: the details do not parse as a T.
 template <typename T>
 Status ExtractErrorDetails(const Status& from, T* to) {
   if (to == nullptr) return Status(StatusCode::FAILED_PRECONDITION, "no message to put the details in");
@@ -16,8 +16,8 @@ Status ExtractErrorDetails(const Status& from, T* to) {
   return Status();
 }
 
-// Makes `*to` of a message with code(), message() and serialisation: all of it becomes the details. A code that is
-// none of the well-known ones becomes UNKNOWN. FAILED_PRECONDITION: `to` is null.
+// Makes `*to` of a message with code(), message() and serialisation: all of it becomes the details. A code
+// that is none of the well-known ones becomes UNKNOWN. FAILED_PRECONDITION: `to` is null.
 template <typename T>
 Status SetErrorDetails(const T& from, Status* to) {
   if (to == nullptr) return Status(StatusCode::FAILED_PRECONDITION, "no status to put the details in");

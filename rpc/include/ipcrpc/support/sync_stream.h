@@ -162,7 +162,8 @@ class ClientReaderWriter final : public ClientReaderWriterInterface<W, R> {
 
 // Server, client streaming.
 template <class R>
-class ServerReaderInterface : public internal::ServerStreamingInterface, public internal::ReaderInterface<R> {};
+class ServerReaderInterface : public internal::ServerStreamingInterface,
+                              public internal::ReaderInterface<R> {};
 
 template <class R>
 class ServerReader final : public ServerReaderInterface<R> {
@@ -181,7 +182,8 @@ class ServerReader final : public ServerReaderInterface<R> {
 
 // Server, server streaming.
 template <class W>
-class ServerWriterInterface : public internal::ServerStreamingInterface, public internal::WriterInterface<W> {};
+class ServerWriterInterface : public internal::ServerStreamingInterface,
+                              public internal::WriterInterface<W> {};
 
 template <class W>
 class ServerWriter final : public ServerWriterInterface<W> {

@@ -1,0 +1,88 @@
+// ipcrpc: asks servers what they offer, and calls them, from a shell.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "ipcrpc/admin.h"
+#include "tools/ipcrpc/commands.h"
+#include "tools/ipcrpc/output.h"
+
+namespace ipcrpc::cli {
+namespace {
+
+constexpr char kFooter[] =
+    "ADDR is SCHEME:REST, as in shm:monitor or unix:/run/some.sock; without it, IPCRPC_ADDRESS.\n"
+    "Exit codes: 0; 1 never connected, or another error of this tool; 2 wrong usage;\n"
+    "64 + the status code when a call failed (69: NOT_FOUND).";
+
+void AddServerOptions(CLI::App* command, ServerOptions* options, const std::string& word,
+                      const std::string& help) {
+  command->add_option("words", options->words, help)
+      ->type_name("")
+      ->option_text("[ADDR] " + word)
+      ->expected(0, 2);
+  command->add_option("--timeout", options->timeout, "Give up after so long: 5s, 250ms, 1m30s")
+      ->type_name("TIME");
+}
+
+int Usage(const std::string& text) { return Report(UsageError(text + " (see ipcrpc --help)")); }
+
+int Main(int argc, char** argv) {
+  CLI::App app("Talks to ipcrpc servers: lists their services, describes and calls their methods.", "ipcrpc");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  std::function<absl::Status()> run;
+
+  ListOptions list;
+  CLI::App* list_command = app.add_subcommand("list", "The services of a server, or the methods of one");
+  AddServerOptions(list_command, &list, "[SERVICE]", "Whom to ask, and of which service to list the methods");
+  list_command->add_flag("-l,--long", list.signatures, "Methods with their messages");
+  list_command->callback([&] { run = [&] { return List(list); }; });
+
+  DescribeOptions describe;
+  CLI::App* describe_command = app.add_subcommand("describe", "A definition, as .proto text");
+  AddServerOptions(describe_command, &describe, "SYMBOL",
+                   "A service, method, message, field, enum or .proto file");
+  describe_command->callback([&] { run = [&] { return Describe(describe); }; });
+
+  CallOptions call;
+  CLI::App* call_command = app.add_subcommand("call", "Calls a method, with JSON in and out");
+  AddServerOptions(call_command, &call, "METHOD", "What looks like pkg.Service/Method");
+  CLI::Option* data = call_command->add_option("-d,--data", call.data,
+                                               "The request, or for client streams requests one after the "
+                                               "other: JSON, @FILE, or @- for standard input; default {}");
+  data->type_name("JSON|@FILE|@-");
+  call_command
+      ->add_option("-H,--header", call.headers, "Metadata 'key: value', any number of times; base64 for -bin")
+      ->type_name("KEY: VALUE")
+      ->allow_extra_args(false);
+  CLI::Option* pretty = call_command->add_flag("--pretty", call.pretty, "Indented JSON also for streams");
+  call_command->add_flag("--compact", call.compact, "One line of JSON for each message, also for single ones")
+      ->excludes(pretty);
+  call_command->callback([&] {
+    call.has_data = data->count() > 0;
+    run = [&] { return Call(call); };
+  });
+
+  if (argc < 2) return Usage("which command? list, describe or call");
+  const std::string first = argv[1];
+  const std::vector<std::string> names = {"list", "describe", "call"};
+  if (!first.empty() && first.front() != '-' && std::find(names.begin(), names.end(), first) == names.end()) {
+    return Usage("no command '" + first + "'" + admin::DidYouMean(first, names));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e, std::cout, std::cerr);  // --help
+    return Usage(e.what());
+  }
+  return Report(run());
+}
+
+}  // namespace
+}  // namespace ipcrpc::cli
+
+int main(int argc, char** argv) { return ipcrpc::cli::Main(argc, argv); }
