@@ -1,0 +1,98 @@
+#include "transport/stream/descriptor.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "transport/base/strings.h"
+
+namespace ipcrpc::stream {
+namespace {
+
+bool IsReady(int fd, short events) {
+  pollfd ask = {.fd = fd, .events = events, .revents = 0};
+  return poll(&ask, 1, 0) == 1;
+}
+
+// write() without SIGPIPE: blocked for this thread, and taken back if it was ours.
+ssize_t WriteWithoutSignal(int fd, const std::byte* from, size_t size) {
+  sigset_t pipe_signal, before, pending;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  sigpending(&pending);
+  const bool was_pending = sigismember(&pending, SIGPIPE) == 1;
+  pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  const ssize_t written = write(fd, from, size);
+  const int error = errno;
+  if (written < 0 && error == EPIPE && !was_pending) {
+    const timespec now = {};
+    while (sigtimedwait(&pipe_signal, nullptr, &now) < 0 && errno == EINTR) {
+    }
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return written;
+}
+
+}  // namespace
+
+StreamDescriptor::StreamDescriptor(UniqueFd fd, Use use) : fd_(std::move(fd)) {
+  struct stat info;
+  if (fstat(fd_.get(), &info) != 0) return;
+  if (S_ISSOCK(info.st_mode)) {
+    kind_ = Kind::kSocket;
+  } else if (S_ISFIFO(info.st_mode) && use != Use::kBoth) {
+    const int access = use == Use::kRead ? O_RDONLY : O_WRONLY;
+    UniqueFd own(open(Cat("/proc/self/fd/", fd_.get()).c_str(), access | O_NONBLOCK | O_CLOEXEC));
+    if (!own.valid()) return;
+    fd_ = std::move(own);
+    kind_ = Kind::kNonBlocking;
+  }
+}
+
+ssize_t StreamDescriptor::Read(std::byte* to, size_t size) const {
+  while (true) {
+    if (kind_ == Kind::kAskFirst && !IsReady(fd_.get(), POLLIN)) {
+      errno = EAGAIN;
+      return -1;
+    }
+    const ssize_t n = kind_ == Kind::kSocket ? recv(fd_.get(), to, size, MSG_DONTWAIT) : read(fd_.get(), to, size);
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
+ssize_t StreamDescriptor::Write(const std::byte* from, size_t size) const {
+  while (true) {
+    if (kind_ == Kind::kAskFirst) {
+      if (!IsReady(fd_.get(), POLLOUT)) {
+        errno = EAGAIN;
+        return -1;
+      }
+      // That much a writable pipe takes without blocking.
+      size = std::min<size_t>(size, PIPE_BUF);
+    }
+    const ssize_t n = kind_ == Kind::kSocket ? send(fd_.get(), from, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                             : WriteWithoutSignal(fd_.get(), from, size);
+    if (n >= 0 || errno != EINTR) return n;
+  }
+}
+
+void StreamDescriptor::Hangup() {
+  if (!fd_.valid()) return;
+  if (kind_ == Kind::kSocket) {
+    shutdown(fd_.get(), SHUT_RDWR);
+    return;
+  }
+  // Another thread may be in a call on the number, so the number must stay: put something dead behind it.
+  UniqueFd dead(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (dead.valid()) dup3(dead.get(), fd_.get(), O_CLOEXEC);
+}
+
+}  // namespace ipcrpc::stream

@@ -1,0 +1,116 @@
+// The byte-stream family of links: frames over a pair of descriptors, or over one socket. A scheme adds its
+// rendezvous, its capabilities and the peer's identity.
+//
+// Frames are read into a private buffer, so what is delivered is trusted not to change. Frames to send gather in
+// another one: Flush() gives the kernel what it takes, the rest goes from Poll() once the descriptor is
+// writable (wants_write()). Both ends may write at once without reading and none blocks the other for
+// ever: what does not fit waits here, and Reserve() fails before that is too much.
+//
+// Beyond the contract of Link:
+// - Poll() that has just read less than there was room for says kIdle once without asking the kernel; Wait(), or
+//   an epoll, asks it. So a round trip is one send, one poll, one receive.
+// - A poller asleep in an epoll of its own is not reached by Kick(), as Link says; it has to look again
+//   when another thread's Flush() made wants_write() true, or else the rest waits for the next event.
+// - After kHeld, Wait() does not look at the descriptor but returns within a millisecond to try again.
+// - Close() gives the kernel what it takes at once; what it does not take is lost. Who must not lose it waits
+//   until wants_write() is false.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "absl/status/status.h"
+#include "transport/base/fd.h"
+#include "transport/link.h"
+#include "transport/stream/buffers.h"
+#include "transport/stream/descriptor.h"
+
+namespace ipcrpc {
+
+class StreamLink final : public Link {
+ public:
+  struct Options {
+    Capabilities capabilities;
+    PeerIdentity peer;
+    std::string description;
+  };
+
+  // Over one socket, both ways.
+  StreamLink(UniqueFd socket, Options options);
+  // Over a descriptor to read from and another to write to.
+  StreamLink(UniqueFd read, UniqueFd write, Options options);
+  ~StreamLink() override;
+
+  const Capabilities& capabilities() const override { return options_.capabilities; }
+  const PeerIdentity& peer() const override { return options_.peer; }
+  const std::string& description() const override { return options_.description; }
+  bool cheap_to_poll() const override { return false; }
+
+  uint32_t max_frame_bytes() const override { return stream::kMaxFrameBytes; }
+  std::byte* Reserve(uint32_t size, Class frame_class) override;
+  void Commit(uint32_t size) override;
+  void Flush() override;
+
+  Progress Poll(FrameSink& sink, int max_frames) override;
+  void Wait(int64_t deadline_ns) override;
+  int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : read_.fd(); }
+  bool wants_write() const override;
+  bool BeginSleep() override;
+  void EndSleep() override {}
+  void OnEvent(uint32_t epoll_events) override;
+
+  void Kick() override;
+  void NotePeerGone() override;
+  void Close(absl::Status why) override;
+  absl::Status status() const override;
+
+ private:
+  bool one_socket() const { return write_.fd() < 0; }
+  const stream::StreamDescriptor& out_stream() const { return one_socket() ? read_ : write_; }
+
+  // out_mu_ held.
+  void SendPending();
+  void SetWantWrite(bool want);
+
+  Progress Deliver(FrameSink& sink, int max_frames, int* frames);
+  bool ReadMore(bool gone);  // false: nothing more will come, and the link is closed
+  Progress Fault(absl::Status why);
+  bool SpaceDue();
+  bool TakeKick() { return kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false, std::memory_order_seq_cst); }
+  void KickIfWaiting();
+  void SleepInPoll(int64_t deadline_ns);
+
+  // constant
+  const Options options_;
+  stream::StreamDescriptor read_;
+  stream::StreamDescriptor write_;  // none: read_ is a socket and serves for both
+  UniqueFd poll_set_;               // with two descriptors: an epoll of both, for event_fd()
+
+  // receive role
+  stream::InBuffer in_;
+  bool drained_ = false;  // the last read took all there was
+  bool held_ = false;
+  UniqueFd kick_fd_;  // an eventfd; made by the first Wait() that has to sleep
+
+  // under out_mu_, by whoever sends: the holder of the send role, or of the receive role when the rest can go
+  mutable std::mutex out_mu_;
+  stream::OutBuffer out_;
+  bool out_broken_ = false;    // the peer takes nothing any more
+  uint32_t space_wanted_ = 0;  // size and limit of the Reserve() that failed; 0: none did
+  size_t space_limit_ = 0;
+
+  // any thread
+  std::atomic<bool> want_write_{false};  // written under out_mu_
+  std::atomic<bool> waiting_{false};     // the holder of the receive role sleeps, or is about to, in Wait()
+  std::atomic<bool> kicked_{false};
+  std::atomic<bool> peer_gone_{false};
+  std::atomic<bool> closed_{false};
+  mutable std::mutex why_mu_;
+  absl::StatusCode why_code_ = absl::StatusCode::kOk;  // not a Status: those must not be shared by threads
+  std::string why_message_;
+};
+
+}  // namespace ipcrpc

@@ -1,0 +1,77 @@
+#include "transport/unix/unix_transport.h"
+
+#include <sys/socket.h>
+
+#include <utility>
+
+#include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/stream/stream_link.h"
+#include "transport/unix_socket.h"
+
+namespace ipcrpc {
+namespace {
+
+constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
+constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .detects_death = true};
+// Then whoever watches gets to do something else.
+constexpr int kAcceptsPerVisit = 64;
+
+absl::Status CheckAddress(const Address& address) { return CheckParameters(address, {"mode", "group", "uid"}); }
+
+std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
+  return std::make_unique<StreamLink>(
+      std::move(fd), StreamLink::Options{.capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
+}
+
+// There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is for
+// the layer above to limit, as with a peer that falls silent later.
+class UnixListener final : public Listener {
+ public:
+  UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket)
+      : address_(std::move(address)), socket_(std::move(socket)) {}
+
+  const Address& address() const override { return address_; }
+  int fd() const override { return socket_->fd(); }
+
+  void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) override {
+    for (int i = 0; i < kAcceptsPerVisit; ++i) {
+      absl::StatusOr<UniqueFd> fd = socket_->Accept();
+      if (!fd.ok()) continue;  // that client sees a hang-up
+      if (!fd->valid()) return;
+      const absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(fd->get());
+      if (peer.ok()) on_link(MakeLink(*std::move(fd), *peer, socket_->place()));
+    }
+  }
+
+ private:
+  const Address address_;
+  const std::unique_ptr<UnixListenSocket> socket_;
+};
+
+absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
+  RETURN_IF_ERROR(CheckAddress(address));
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
+  return std::make_unique<UnixListener>(address, std::move(socket));
+}
+
+absl::StatusOr<std::unique_ptr<Link>> ConnectUnix(const Address& address, int64_t deadline_ns) {
+  RETURN_IF_ERROR(CheckAddress(address));
+  ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kKind, deadline_ns));
+  return MakeLink(std::move(connection.fd), connection.peer, connection.place);
+}
+
+}  // namespace
+
+const Scheme& UnixScheme() {
+  static constexpr Scheme kScheme = {
+      .name = "unix",
+      .summary = "byte stream over a Unix socket",
+      .capabilities = kCapabilities,
+      .listen = ListenUnix,
+      .connect = ConnectUnix,
+  };
+  return kScheme;
+}
+
+}  // namespace ipcrpc
