@@ -7,6 +7,7 @@
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/shm/shm_transport.h"
 #include "transport/unix/unix_transport.h"
 
 namespace ipcrpc {
@@ -34,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectAutomatically(const Address& addres
 
 std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
+      shm::ShmScheme(),
       UnixScheme(),
   };
   return kSchemes;

@@ -164,12 +164,14 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t
 
 }  // namespace
 
-const Scheme kScheme = {
-    .name = "shm",
-    .summary = "rings in shared memory, spin then futex; the fast path",
-    .capabilities = {.in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true},
-    .listen = ListenShm,
-    .connect = ConnectShm,
-};
+Scheme ShmScheme() {
+  return {
+      .name = "shm",
+      .summary = "rings in shared memory, spin then futex; the fast path",
+      .capabilities = {.in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true},
+      .listen = ListenShm,
+      .connect = ConnectShm,
+  };
+}
 
 }  // namespace ipcrpc::shm

@@ -5,6 +5,6 @@
 
 namespace ipcrpc::shm {
 
-extern const Scheme kScheme;
+Scheme ShmScheme();
 
 }  // namespace ipcrpc::shm
