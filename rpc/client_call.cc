@@ -123,6 +123,8 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     context_.trailing_block_ = stream_->TakeTrailingBlock();
     Status status = stream_->status();
     if (connection_ != nullptr && !connection_->closed()) connection_->NoteMethodKnown(method_.id());
+    // The server watches the same deadline; what it says of a call that ran out of time is not news.
+    if (!status.ok() && context_.deadline_ns_ <= MonotonicNs()) return DeadlineExceeded();
     if (status.ok() && response != nullptr && !parsed) {
       return Status(StatusCode::INTERNAL, has_response ? "the response does not parse" : "the server sent no response");
     }
