@@ -29,6 +29,9 @@ constexpr int kDatagramsPerStep = 512;
 // loss begins it all again.
 constexpr int kDiscardMax = 1 << 20;
 
+// After the kernel refused to list.
+constexpr std::chrono::seconds kRetryInterval{1};
+
 // Everything, in the order to list it in: links first, as the others name them.
 constexpr Scope kScopes[] = {
     {v1::NetObject::LINK, AF_UNSPEC},   {v1::NetObject::ADDRESS, AF_INET},   {v1::NetObject::ADDRESS, AF_INET6},
@@ -139,6 +142,7 @@ absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store
   std::lock_guard lock(collector->mu_);
   if (absl::Status status = collector->ListAll(); !status.ok()) return status;
   NetStore::Writer(store).FinishInitialLoad();
+  collector->ArmForWhatIsLeft();
   return collector;
 }
 
@@ -155,9 +159,13 @@ absl::Status NetCollector::Step() {
   while (read(timer_.get(), &ticks, sizeof ticks) > 0) continue;
   absl::Status status = Drain();
   if (status.ok() && overrun_) status = RelistAfterOverrun();
-  if (status.ok()) status = GetDirtyLinks();
   if (status.ok()) status = RelistSuspects();
-  if (!status.ok()) SetTimer(Clock::now() + std::chrono::seconds(1));
+  if (status.ok()) GetDirtyLinks();
+  if (status.ok()) {
+    ArmForWhatIsLeft();
+  } else {
+    SetTimer(Clock::now() + kRetryInterval);
+  }
   return status;
 }
 
@@ -223,7 +231,7 @@ absl::Status NetCollector::RelistAfterOverrun() {
   return absl::OkStatus();
 }
 
-absl::Status NetCollector::GetDirtyLinks() {
+void NetCollector::GetDirtyLinks() {
   std::set<uint32_t> dirty;
   dirty.swap(dirty_links_);
   for (uint32_t index : dirty) {
@@ -240,16 +248,11 @@ absl::Status NetCollector::GetDirtyLinks() {
     for (ParsedMessage& message : batch) writer.Apply(std::move(message));
     Suspect(writer.suspects());
   }
-  return absl::OkStatus();
 }
 
 absl::Status NetCollector::RelistSuspects() {
-  if (suspects_.empty()) return absl::OkStatus();
   Clock::time_point begin = Clock::now();
-  if (begin < next_relist_) {
-    SetTimer(next_relist_);
-    return absl::OkStatus();
-  }
+  if (suspects_.empty() || begin < next_relist_) return absl::OkStatus();
   std::set<std::string> suspects;
   suspects.swap(suspects_);
   for (const Scope& scope : kScopes) {
@@ -274,8 +277,7 @@ absl::Status NetCollector::RefreshNeighbors() {
   for (int family : {AF_INET, AF_INET6}) {
     if (absl::Status status = ListInto({v1::NetObject::NEIGHBOR, family}); !status.ok()) return status;
   }
-  // What else Drain has found stays for the next Step, which may have nothing to read by then.
-  if (overrun_ || !suspects_.empty() || !dirty_links_.empty()) SetTimer(Clock::now());
+  ArmForWhatIsLeft();
   return absl::OkStatus();
 }
 
@@ -300,7 +302,6 @@ absl::StatusOr<std::vector<NetItem>> NetCollector::List(const Scope& scope) {
   if (absl::IsAborted(status)) {
     // Better than nothing, and most of what changed meanwhile is in the event socket.
     suspects_.insert(prefix);
-    SetTimer(Clock::now() + options_.relist_interval);
     return items;
   }
   if (scope.family == AF_INET6 && LacksFamily(status)) return std::vector<NetItem>();
@@ -313,9 +314,22 @@ absl::Status NetCollector::ListInto(const Scope& scope) {
   if (!items.ok()) return items.status();
   NetStore::Writer writer(store_);
   writer.Replace(PrefixOf(scope.kind, scope.family), std::move(*items));
-  // A list of routes answers the doubts about routes.
-  if (scope.kind != v1::NetObject::ROUTE) Suspect(writer.suspects());
+  Suspect(writer.suspects());
   return absl::OkStatus();
+}
+
+void NetCollector::Suspect(const Suspects& suspects) {
+  suspects_.insert(suspects.prefixes.begin(), suspects.prefixes.end());
+  dirty_links_.insert(suspects.links.begin(), suspects.links.end());
+}
+
+// The socket may stay silent, so that what is still to be done needs the timer.
+void NetCollector::ArmForWhatIsLeft() {
+  if (overrun_ || !dirty_links_.empty()) {
+    SetTimer(Clock::now());
+  } else if (!suspects_.empty()) {
+    SetTimer(next_relist_);
+  }
 }
 
 void NetCollector::SetTimer(Clock::time_point when) {

@@ -77,12 +77,13 @@ class NetCollector {
   absl::Status Drain();
   void Notice(const nlmsghdr* message, std::vector<ParsedMessage>* batch);
   absl::Status RelistAfterOverrun();
-  // Lists the suspects if the interval has passed, else sets the timer.
+  // Lists the suspects if the interval has passed.
   absl::Status RelistSuspects();
-  absl::Status GetDirtyLinks();
+  void GetDirtyLinks();
   absl::StatusOr<std::vector<NetItem>> List(const Scope& scope);
   absl::Status ListInto(const Scope& scope);
-  void Suspect(const Suspects& suspects) { suspects_.insert(suspects.prefixes.begin(), suspects.prefixes.end()); }
+  void Suspect(const Suspects& suspects);
+  void ArmForWhatIsLeft();
   void SetTimer(Clock::time_point when);
 
   NetStore* const store_;

@@ -131,6 +131,7 @@ void NetTable::Upsert(NetItem item, const Emit& emit, Suspects* suspects) {
     return;
   }
   CountReferences(item.object, +1);
+  if (item.object.has_link()) SuspectPeers(item.object.link(), /*removed=*/false, suspects);
   auto object = std::make_shared<const v1::NetObject>(std::move(item.object));
   objects_.emplace(std::move(item.key), object);
   emit({v1::NetEvent::ADDED, object, nullptr, {}});
@@ -155,6 +156,7 @@ void NetTable::Remove(Iterator entry, const Emit& emit, Suspects* suspects) {
     links_.erase(index);
     link_flags_.erase(index);
     changed_links_[index] = true;
+    SuspectPeers(object->link(), /*removed=*/true, suspects);
     // IPv4 routes go with their interface, or their source address, without a message each.
     if (references_.count(index) != 0) suspects->prefixes.insert(KindPrefix(v1::NetObject::ROUTE));
   } else if (object->has_address() && object->address().family() == "inet") {
@@ -175,6 +177,20 @@ void NetTable::NoteLink(const NetItem& item, Suspects* suspects) {
     suspects->prefixes.insert(KindPrefix(v1::NetObject::ROUTE));
   }
   flags = item.link_flags;
+}
+
+void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects) {
+  if (removed && references_.count(link.ifindex()) != 0) {
+    for (Iterator entry : Range(KindPrefix(v1::NetObject::LINK))) {
+      const v1::Link& other = entry->second->link();
+      if (other.link_index() == link.ifindex() && !other.has_link_netnsid()) suspects->links.insert(other.ifindex());
+    }
+  } else if (!removed && link.has_link_index() && link.linkinfo().info_kind() == "veth") {
+    auto peer = objects_.find(KeyBuilder(v1::NetObject::LINK, 0).U32(link.link_index()).str());
+    if (peer != objects_.end() && peer->second->link().link_index() != link.ifindex()) {
+      suspects->links.insert(link.link_index());
+    }
+  }
 }
 
 void NetTable::AfterLinks(const Emit& emit) {

@@ -32,8 +32,10 @@ struct Difference {
 // What must be read again, because the kernel changes it without a word or in a way that one message
 // does not say.
 struct Suspects {
-  // Prefixes of keys: RoutePrefix(…).
+  // What to list again: prefixes of keys, from KindPrefix and FamilyPrefix.
   std::set<std::string> prefixes;
+  // Single links to read again.
+  std::set<uint32_t> links;
 };
 
 // Key prefixes of what one dump covers.
@@ -64,6 +66,8 @@ class NetTable {
   void CountReferences(const v1::NetObject& object, int step);
   // Takes what others need to know of a link; remembers what changed for AfterLinks.
   void NoteLink(const NetItem& item, Suspects* suspects);
+  // The other end of a veth pair comes, goes to another namespace and returns without a word about this end.
+  void SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects);
   // Resolves again what refers to links that changed.
   void AfterLinks(const Emit& emit);
   void ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,

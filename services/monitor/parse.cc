@@ -36,11 +36,6 @@ absl::StatusOr<std::optional<ParsedMessage>> ParseNetMessage(const nlmsghdr* mes
   return std::optional<ParsedMessage>();
 }
 
-void FillFlow(uint32_t realms, const NameTables& names, v1::Flow* out) {
-  if (realms >> 16 != 0) out->set_from(names.Realm(realms >> 16));
-  out->set_to(names.Realm(realms & 0xffff));
-}
-
 absl::Status Malformed(const nlmsghdr* message, const char* what) {
   return absl::InvalidArgumentError(
       absl::StrCat("rtnetlink message of type ", message->nlmsg_type, ", ", message->nlmsg_len, " bytes: ", what));

@@ -54,9 +54,6 @@ absl::StatusOr<std::optional<NetItem>> ParseRule(const nlmsghdr* message, const 
 // Fills Link.linkinfo from a nest of IFLA_INFO_ attributes.
 void ParseLinkInfo(const Attributes& info, v1::LinkInfo* out);
 
-// Fills Flow from the two realms in one number: the source's in the upper half, the destination's below.
-void FillFlow(uint32_t realms, const NameTables& names, v1::Flow* out);
-
 // The error of the functions above.
 absl::Status Malformed(const nlmsghdr* message, const char* what);
 

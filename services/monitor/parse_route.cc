@@ -76,6 +76,12 @@ void FillFlags(uint32_t flags, uint32_t mask, Message* out) {
   }
 }
 
+// Two realms in one number: the source's in the upper half, the destination's below.
+void FillFlow(uint32_t realms, const NameTables& names, v1::Flow* out) {
+  if (realms >> 16 != 0) out->set_from(names.Realm(realms >> 16));
+  out->set_to(names.Realm(realms & 0xffff));
+}
+
 void FillVia(Bytes via, v1::Via* out) {
   uint16_t family;
   if (via.size() <= sizeof family) return;

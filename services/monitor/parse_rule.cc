@@ -89,7 +89,10 @@ void FillAction(const fib_rule_hdr& header, const Attributes& attrs, const NameT
     uint32_t group = attrs.U32(FRA_SUPPRESS_IFGROUP).value_or(kUnset);
     if (group != kUnset) out->set_suppress_ifgroup(names.Group(group));
   }
-  if (auto realms = attrs.U32(FRA_FLOW)) FillFlow(*realms, names, out->mutable_flow());
+  if (auto realms = attrs.U32(FRA_FLOW)) {
+    if (*realms >> 16 != 0) out->set_flow_from(names.Realm(*realms >> 16));
+    out->set_flow_to(names.Realm(*realms & 0xffff));
+  }
   if (header.action == FR_ACT_GOTO) {
     if (auto target = attrs.U32(FRA_GOTO)) out->set_goto_(*target);
   } else if (header.action == FR_ACT_NOP) {
