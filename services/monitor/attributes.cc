@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
 
@@ -43,6 +44,8 @@ std::string_view Attributes::String(uint16_t type) const {
   std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return text.substr(0, text.find('\0'));
 }
+
+std::string Attributes::Text(uint16_t type) const { return ValidUtf8(String(type)); }
 
 Bytes Attributes::Payload(uint16_t type) const {
   const nlattr* attr = Find(type);

@@ -38,6 +38,8 @@ class Attributes {
   std::optional<uint64_t> U64Be(uint16_t type) const;
   // Up to the first NUL; empty when absent.
   std::string_view String(uint16_t type) const;
+  // The same for a message: valid UTF-8 whatever the bytes.
+  std::string Text(uint16_t type) const;
   Bytes Payload(uint16_t type) const;
   // Copies a struct out; absent when the attribute is shorter than it.
   template <typename T>

@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -59,7 +60,7 @@ void ReadIdNames(std::string_view text, IdNames* names) {
     line = line.substr(0, line.find('#'));
     std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     uint32_t id;
-    if (words.size() >= 2 && ParseId(words[0], &id)) (*names)[id] = std::string(words[1]);
+    if (words.size() >= 2 && ParseId(words[0], &id)) (*names)[id] = ValidUtf8(std::string(words[1]));
   }
 }
 

@@ -75,7 +75,7 @@ absl::StatusOr<std::optional<NetItem>> ParseAddress(const nlmsghdr* message, con
   if (auto metric = attrs.U32(IFA_RT_PRIORITY)) out->set_metric(*metric);
   out->set_scope(names.Scope(header->ifa_scope));
   FillFlags(family, attrs.U32(IFA_FLAGS).value_or(header->ifa_flags), out);
-  out->set_label(std::string(attrs.String(IFA_LABEL)));
+  out->set_label(attrs.Text(IFA_LABEL));
   if (auto protocol = attrs.U8(IFA_PROTO); protocol && *protocol != 0) {
     out->set_protocol(names.AddressProtocol(*protocol));
   }

@@ -5,6 +5,7 @@
 
 #include "services/monitor/key.h"
 #include "services/monitor/parse.h"
+#include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -108,7 +109,7 @@ void FillAltNames(Bytes list, v1::Link* link) {
     if (list.size() < sizeof(nlattr) || !mnl_attr_ok(attr, static_cast<int>(list.size()))) return;
     if (mnl_attr_get_type(attr) == IFLA_ALT_IFNAME) {
       std::string_view name(static_cast<const char*>(mnl_attr_get_payload(attr)), mnl_attr_get_payload_len(attr));
-      link->add_altnames(std::string(name.substr(0, name.find('\0'))));
+      link->add_altnames(ValidUtf8(name.substr(0, name.find('\0'))));
     }
     list = list.subspan(std::min<size_t>(MNL_ALIGN(attr->nla_len), list.size()));
   }
@@ -132,30 +133,30 @@ absl::StatusOr<std::optional<NetItem>> ParseLink(const nlmsghdr* message, const 
   item.link_flags = header->ifi_flags;
   v1::Link* link = item.object.mutable_link();
   link->set_ifindex(header->ifi_index);
-  link->set_ifname(std::string(attrs.String(IFLA_IFNAME)));
+  link->set_ifname(attrs.Text(IFLA_IFNAME));
   if (auto below = attrs.U32(IFLA_LINK); below && *below != 0) link->set_link_index(*below);
   if (auto id = attrs.S32(IFLA_LINK_NETNSID)) link->set_link_netnsid(*id);
   FillFlags(header->ifi_flags, link);
   link->set_mtu(attrs.U32(IFLA_MTU).value_or(0));
-  link->set_qdisc(std::string(attrs.String(IFLA_QDISC)));
+  link->set_qdisc(attrs.Text(IFLA_QDISC));
   if (auto master = attrs.U32(IFLA_MASTER)) link->set_master_index(*master);
   FillStates(attrs, link);
   if (auto group = attrs.U32(IFLA_GROUP)) link->set_group(names.Group(*group));
   if (auto length = attrs.U32(IFLA_TXQLEN); length && *length != 0) link->set_txqlen(*length);
   FillHardware(*header, attrs, link);
   link->set_proto_down(attrs.U8(IFLA_PROTO_DOWN).value_or(0) != 0);
-  link->set_ifalias(std::string(attrs.String(IFLA_IFALIAS)));
+  link->set_ifalias(attrs.Text(IFLA_IFALIAS));
   FillAltNames(attrs.Payload(IFLA_PROP_LIST), link);
   for (const NumberField& field : kNumbers) {
     if (auto value = attrs.U32(field.type)) (link->*field.set)(*value);
   }
   if (attrs.Has(IFLA_LINKINFO)) ParseLinkInfo(attrs.Nested(IFLA_LINKINFO, IFLA_INFO_MAX), link->mutable_linkinfo());
   FillAddressMode(attrs, link);
-  link->set_phys_port_name(std::string(attrs.String(IFLA_PHYS_PORT_NAME)));
+  link->set_phys_port_name(attrs.Text(IFLA_PHYS_PORT_NAME));
   link->set_phys_port_id(PlainHex(attrs.Payload(IFLA_PHYS_PORT_ID)));
   link->set_phys_switch_id(PlainHex(attrs.Payload(IFLA_PHYS_SWITCH_ID)));
-  link->set_parentbus(std::string(attrs.String(IFLA_PARENT_DEV_BUS_NAME)));
-  link->set_parentdev(std::string(attrs.String(IFLA_PARENT_DEV_NAME)));
+  link->set_parentbus(attrs.Text(IFLA_PARENT_DEV_BUS_NAME));
+  link->set_parentdev(attrs.Text(IFLA_PARENT_DEV_NAME));
   return item;
 }
 

@@ -206,14 +206,14 @@ constexpr Kind<Slave> kSlaveKinds[] = {
 
 void ParseLinkInfo(const Attributes& info, v1::LinkInfo* out) {
   std::string_view kind = info.String(IFLA_INFO_KIND);
-  out->set_info_kind(std::string(kind));
+  out->set_info_kind(info.Text(IFLA_INFO_KIND));
   for (const auto& known : kKinds) {
     if (kind == known.name && info.Has(IFLA_INFO_DATA)) {
       known.fill(info.Nested(IFLA_INFO_DATA, known.type_max), out->mutable_info_data());
     }
   }
   std::string_view slave = info.String(IFLA_INFO_SLAVE_KIND);
-  out->set_info_slave_kind(std::string(slave));
+  out->set_info_slave_kind(info.Text(IFLA_INFO_SLAVE_KIND));
   for (const auto& known : kSlaveKinds) {
     if (slave == known.name && info.Has(IFLA_INFO_SLAVE_DATA)) {
       known.fill(info.Nested(IFLA_INFO_SLAVE_DATA, known.type_max), out->mutable_info_slave_data());

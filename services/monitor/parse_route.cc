@@ -109,7 +109,7 @@ void FillMetrics(const Attributes& metrics, v1::RouteMetrics* out) {
   uint32_t features = metrics.U32(RTAX_FEATURES).value_or(0);
   out->set_ecn(features & RTAX_FEATURE_ECN);
   if (uint32_t others = features & ~static_cast<uint32_t>(RTAX_FEATURE_ECN)) out->set_features(Hex(others));
-  out->set_congestion(std::string(metrics.String(RTAX_CC_ALGO)));
+  out->set_congestion(metrics.Text(RTAX_CC_ALGO));
 }
 
 // What tells one way of a route from another: where to, not in what state.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/monitor/key.h"
 #include "services/monitor/parse.h"
+#include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -39,8 +40,8 @@ void FillSelector(const fib_rule_hdr& header, const Attributes& attrs, const Nam
     out->set_fwmark(Hex(mark.value_or(0)));
     if (mask && *mask != 0xffffffff) out->set_fwmask(Hex(*mask));
   }
-  out->set_iif(std::string(attrs.String(FRA_IIFNAME)));
-  out->set_oif(std::string(attrs.String(FRA_OIFNAME)));
+  out->set_iif(attrs.Text(FRA_IIFNAME));
+  out->set_oif(attrs.Text(FRA_OIFNAME));
   out->set_l3mdev(attrs.U8(FRA_L3MDEV).value_or(0) != 0);
   if (auto range = attrs.Struct<fib_rule_uid_range>(FRA_UID_RANGE)) {
     out->set_uid_start(range->start);
@@ -54,7 +55,7 @@ std::string IpProtocolName(uint8_t protocol) {
   protoent entry, *found = nullptr;
   char buffer[1024];
   if (getprotobynumber_r(protocol, &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) {
-    return found->p_name;
+    return ValidUtf8(found->p_name);
   }
   return absl::StrCat("ipproto-", protocol);
 }
