@@ -1,0 +1,266 @@
+#include "services/monitor/net_table.h"
+
+#include <linux/if.h>
+#include <linux/netlink.h>
+#include <sys/socket.h>
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include "services/monitor/key.h"
+
+namespace ipcrpc::monitor {
+namespace {
+
+// The flags of a link on which the state of routes depends.
+constexpr uint32_t kCarrierFlags = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
+
+bool Same(const v1::NetObject& a, const v1::NetObject& b) { return a.SerializeAsString() == b.SerializeAsString(); }
+
+// The message inside the oneof.
+const google::protobuf::Message& Inner(const v1::NetObject& object) {
+  const auto* reflection = object.GetReflection();
+  const auto* field = reflection->GetOneofFieldDescriptor(object, object.GetDescriptor()->oneof_decl(0));
+  return reflection->GetMessage(object, field);
+}
+
+std::vector<std::string> ChangedFields(const v1::NetObject& old, const v1::NetObject& now) {
+  const google::protobuf::Message& a = Inner(old);
+  const google::protobuf::Message& b = Inner(now);
+  google::protobuf::util::MessageDifferencer differencer;
+  std::vector<std::string> names;
+  for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
+    const auto* field = a.GetDescriptor()->field(i);
+    if (!differencer.CompareWithFields(a, b, {field}, {field})) names.push_back(field->json_name());
+  }
+  return names;
+}
+
+int FamilyOf(std::string_view key) { return static_cast<unsigned char>(key[1]); }
+
+bool IsKind(std::string_view key, v1::NetObject::Kind kind) { return key[0] == static_cast<char>(kind); }
+
+}  // namespace
+
+std::string KindPrefix(v1::NetObject::Kind kind) { return std::string(1, static_cast<char>(kind)); }
+
+std::string FamilyPrefix(v1::NetObject::Kind kind, int family) { return KeyBuilder(kind, family).str(); }
+
+void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects) {
+  std::string key = message.item.key;
+  if (IsKind(key, v1::NetObject::ROUTE)) {
+    ApplyRoute(std::move(message), emit, suspects);
+  } else if (!message.removed) {
+    Upsert(std::move(message.item), emit, suspects);
+  } else if (auto entry = objects_.find(key); entry != objects_.end()) {
+    Remove(entry, emit, suspects);
+  }
+  AfterLinks(emit);
+  if (IsKind(key, v1::NetObject::RULE)) CheckGotos(FamilyOf(key), emit);
+}
+
+// What a message about a route means for the table. IPv6 routes with gateways to one destination are ways
+// of one multipath route, whose messages tell sometimes one way and sometimes all; and a replaced route is
+// not named by the message that replaces it. Where that leaves a doubt, the family is read again.
+void NetTable::ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* suspects) {
+  NetItem& item = message.item;
+  const v1::Route& route = item.object.route();
+  int family = FamilyOf(item.key);
+  auto doubt = [&] { suspects->prefixes.insert(FamilyPrefix(v1::NetObject::ROUTE, family)); };
+  std::vector<Iterator> siblings = Range(item.base_key);
+  auto entry = objects_.find(item.key);
+
+  if (message.removed) {
+    bool twins = Range(item.key).size() > 1;
+    if (entry != objects_.end() && !twins) {
+      Remove(entry, emit, suspects);
+    } else if (!siblings.empty()) {
+      doubt();
+    }
+    return;
+  }
+  bool replaces = message.flags & NLM_F_REPLACE;
+  bool appends = message.flags & NLM_F_APPEND;
+  if (entry != objects_.end()) {
+    appends && !replaces ? doubt() : Upsert(std::move(item), emit, suspects);
+  } else if (siblings.empty()) {
+    Upsert(std::move(item), emit, suspects);
+  } else if (replaces && siblings.size() == 1) {
+    // The one that was there has turned into this one.
+    ObjectPtr before = siblings[0]->second;
+    objects_.erase(siblings[0]);
+    auto moved = objects_.emplace(item.key, before).first;
+    Resolve(links_, &item.object);
+    Update(moved, std::move(item.object), emit);
+  } else if (replaces || (family == AF_INET6 && (!route.gateway().empty() || route.nexthops_size() > 0))) {
+    doubt();
+  } else {
+    Upsert(std::move(item), emit, suspects);
+  }
+}
+
+void NetTable::Replace(std::string_view prefix, std::vector<NetItem> items, const Emit& emit, Suspects* suspects) {
+  std::map<std::string, NetItem> wanted;
+  for (NetItem& item : items) {
+    // Two objects that differ in nothing the key knows: told apart by their order.
+    while (wanted.count(item.key) != 0) item.key.push_back('\x01');
+    std::string key = item.key;
+    wanted.emplace(std::move(key), std::move(item));
+  }
+  for (Iterator entry : Range(prefix)) {
+    if (wanted.count(entry->first) == 0) Remove(entry, emit, suspects);
+  }
+  // All links before any is resolved, since they refer to each other.
+  for (const auto& [key, item] : wanted) {
+    if (item.object.has_link()) NoteLink(item, suspects);
+  }
+  for (auto& [key, item] : wanted) Upsert(std::move(item), emit, suspects);
+  AfterLinks(emit);
+  if (!prefix.empty() && IsKind(prefix, v1::NetObject::RULE)) {
+    for (int family : {AF_INET, AF_INET6}) CheckGotos(family, emit);
+  }
+}
+
+void NetTable::Upsert(NetItem item, const Emit& emit, Suspects* suspects) {
+  if (item.object.has_link()) NoteLink(item, suspects);
+  Resolve(links_, &item.object);
+  auto entry = objects_.find(item.key);
+  if (entry != objects_.end()) {
+    // CheckGotos alone decides on this one.
+    if (item.object.has_rule()) item.object.mutable_rule()->set_unresolved(entry->second->rule().unresolved());
+    Update(entry, std::move(item.object), emit);
+    return;
+  }
+  CountReferences(item.object, +1);
+  if (item.object.has_link()) SuspectPeers(item.object.link(), /*removed=*/false, suspects);
+  auto object = std::make_shared<const v1::NetObject>(std::move(item.object));
+  objects_.emplace(std::move(item.key), object);
+  emit({v1::NetEvent::ADDED, object, nullptr, {}});
+}
+
+void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit) {
+  if (Same(*entry->second, object)) return;
+  ObjectPtr old = entry->second;
+  CountReferences(*old, -1);
+  CountReferences(object, +1);
+  entry->second = std::make_shared<const v1::NetObject>(std::move(object));
+  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second)});
+}
+
+void NetTable::Remove(Iterator entry, const Emit& emit, Suspects* suspects) {
+  ObjectPtr object = entry->second;
+  CountReferences(*object, -1);
+  objects_.erase(entry);
+  emit({v1::NetEvent::REMOVED, object, nullptr, {}});
+  if (object->has_link()) {
+    uint32_t index = object->link().ifindex();
+    links_.erase(index);
+    link_flags_.erase(index);
+    changed_links_[index] = true;
+    SuspectPeers(object->link(), /*removed=*/true, suspects);
+    // IPv4 routes go with their interface, or their source address, without a message each.
+    if (references_.count(index) != 0) suspects->prefixes.insert(KindPrefix(v1::NetObject::ROUTE));
+  } else if (object->has_address() && object->address().family() == "inet") {
+    suspects->prefixes.insert(FamilyPrefix(v1::NetObject::ROUTE, AF_INET));
+  }
+}
+
+void NetTable::NoteLink(const NetItem& item, Suspects* suspects) {
+  const v1::Link& link = item.object.link();
+  LinkFacts facts{link.ifname(), (item.link_flags & IFF_UP) != 0, item.hardware_type};
+  auto [known, fresh] = links_.try_emplace(link.ifindex());
+  bool named = fresh || known->second.name != facts.name;
+  if (named || known->second.up != facts.up) changed_links_[link.ifindex()] |= named;
+  known->second = std::move(facts);
+  uint32_t& flags = link_flags_[link.ifindex()];
+  // Routes are marked dead or linkdown, revived, and IPv4 ones dropped, without a message each.
+  if (!fresh && ((flags ^ item.link_flags) & kCarrierFlags)) {
+    suspects->prefixes.insert(KindPrefix(v1::NetObject::ROUTE));
+  }
+  flags = item.link_flags;
+}
+
+void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects) {
+  if (removed && references_.count(link.ifindex()) != 0) {
+    for (Iterator entry : Range(KindPrefix(v1::NetObject::LINK))) {
+      const v1::Link& other = entry->second->link();
+      if (other.link_index() == link.ifindex() && !other.has_link_netnsid()) suspects->links.insert(other.ifindex());
+    }
+  } else if (!removed && link.has_link_index() && link.linkinfo().info_kind() == "veth") {
+    auto peer = objects_.find(KeyBuilder(v1::NetObject::LINK, 0).U32(link.link_index()).str());
+    if (peer != objects_.end() && peer->second->link().link_index() != link.ifindex()) {
+      suspects->links.insert(link.link_index());
+    }
+  }
+}
+
+void NetTable::AfterLinks(const Emit& emit) {
+  std::map<uint32_t, bool> changed;
+  changed.swap(changed_links_);
+  bool names_changed = false, links_refer = false, others_refer = false;
+  for (const auto& [index, named] : changed) {
+    names_changed |= named;
+    auto references = references_.find(index);
+    if (references == references_.end()) continue;
+    links_refer |= references->second.links != 0;
+    // Of a link that is gone, what else refers to it goes too, by its own message or when routes are read again.
+    others_refer |= references->second.others != 0 && named && links_.count(index) != 0;
+  }
+  if (links_refer || others_refer) {
+    auto refers = [&](const v1::NetObject& object) {
+      bool found = false;
+      ForEachIndex(object, [&](uint32_t index) { found |= changed.count(index) != 0; });
+      return found;
+    };
+    ResolveAgain(others_refer ? "" : KindPrefix(v1::NetObject::LINK), refers, emit);
+  }
+  if (!names_changed) return;
+  ResolveAgain(KindPrefix(v1::NetObject::RULE),
+               [](const v1::NetObject& object) { return !object.rule().iif().empty() || !object.rule().oif().empty(); },
+               emit);
+}
+
+void NetTable::ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,
+                            const Emit& emit) {
+  for (Iterator entry : Range(prefix)) {
+    if (!which(*entry->second)) continue;
+    v1::NetObject object = *entry->second;
+    Resolve(links_, &object);
+    Update(entry, std::move(object), emit);
+  }
+}
+
+void NetTable::CheckGotos(int family, const Emit& emit) {
+  for (Iterator entry : Range(FamilyPrefix(v1::NetObject::RULE, family))) {
+    const v1::Rule& rule = entry->second->rule();
+    if (!rule.has_goto_()) continue;
+    bool unresolved = !HasPrefix(KeyBuilder(v1::NetObject::RULE, family).U32(rule.goto_()).str());
+    if (unresolved == rule.unresolved()) continue;
+    v1::NetObject object = *entry->second;
+    object.mutable_rule()->set_unresolved(unresolved);
+    Update(entry, std::move(object), emit);
+  }
+}
+
+void NetTable::CountReferences(const v1::NetObject& object, int step) {
+  ForEachIndex(object, [&](uint32_t index) {
+    References& count = references_[index];
+    (object.has_link() ? count.links : count.others) += static_cast<uint32_t>(step);
+    if (count.links == 0 && count.others == 0) references_.erase(index);
+  });
+}
+
+bool NetTable::HasPrefix(std::string_view prefix) const {
+  auto entry = objects_.lower_bound(std::string(prefix));
+  return entry != objects_.end() && entry->first.starts_with(prefix);
+}
+
+std::vector<NetTable::Iterator> NetTable::Range(std::string_view prefix) {
+  std::vector<Iterator> range;
+  for (auto entry = objects_.lower_bound(std::string(prefix));
+       entry != objects_.end() && std::string_view(entry->first).starts_with(prefix); ++entry) {
+    range.push_back(entry);
+  }
+  return range;
+}
+
+}  // namespace ipcrpc::monitor

@@ -1,0 +1,84 @@
+#include "services/monitor/system_reader.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace ipcrpc::monitor {
+namespace {
+
+// Against what the same kernel says through system calls.
+TEST(SystemReaderTest, AgreesWithTheSystemCalls) {
+  auto reply = SystemReader().Read({});
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  struct sysinfo info;
+  ASSERT_EQ(sysinfo(&info), 0);
+  char name[256];
+  ASSERT_EQ(gethostname(name, sizeof name), 0);
+  EXPECT_EQ(reply->host().hostname(), name);
+  EXPECT_NEAR(reply->host().uptime_seconds(), static_cast<double>(info.uptime), 2.0);
+  EXPECT_EQ(reply->host().boot_id().size(), 36u);
+  EXPECT_GT(reply->host().boot_time().seconds(), 0);
+  EXPECT_EQ(reply->memory().total_bytes(), info.totalram * info.mem_unit);
+  EXPECT_EQ(reply->cpu().cores_size(), sysconf(_SC_NPROCESSORS_ONLN));
+  EXPECT_GT(reply->cpu().total().user_ms() + reply->cpu().total().system_ms(), 0u);
+
+  bool root_found = false;
+  struct statvfs root;
+  ASSERT_EQ(statvfs("/", &root), 0);
+  for (const v1::Mount& mount : reply->mounts()) {
+    if (mount.mount_point() != "/" || !mount.has_usage()) continue;
+    root_found = true;
+    EXPECT_EQ(mount.usage().total_bytes(), root.f_blocks * root.f_frsize);
+  }
+  EXPECT_TRUE(root_found);
+  EXPECT_THAT(reply->networks(), testing::Contains(testing::Property(&v1::NetCounters::ifname, "lo")));
+}
+
+TEST(SystemReaderTest, GivesTheSectionsAskedFor) {
+  v1::GetStatusRequest request;
+  request.add_sections(v1::MEMORY);
+  auto reply = SystemReader().Read(request);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_TRUE(reply->has_memory());
+  EXPECT_TRUE(reply->has_time());
+  EXPECT_FALSE(reply->has_cpu());
+  EXPECT_FALSE(reply->has_host());
+  EXPECT_EQ(reply->mounts_size(), 0);
+}
+
+TEST(SystemReaderTest, RefusesASectionThatDoesNotExist) {
+  v1::GetStatusRequest request;
+  request.add_sections(static_cast<v1::StatusSection>(99));
+  auto reply = SystemReader().Read(request);
+  EXPECT_EQ(reply.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(reply.status().message()), testing::HasSubstr("99"));
+}
+
+// A kernel that has none of it.
+TEST(SystemReaderTest, WhatIsNotThereIsAbsent) {
+  std::string directory = testing::TempDir() + "ipcrpc-system-XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  std::filesystem::create_directories(directory + "/proc");
+  std::ofstream(directory + "/proc/meminfo") << "MemTotal: 10 kB\nSwapTotal: 0 kB\n";
+  auto reply = SystemReader(directory).Read({});
+  std::filesystem::remove_all(directory);
+  ASSERT_TRUE(reply.ok());
+  EXPECT_EQ(reply->memory().total_bytes(), 10240u);
+  EXPECT_FALSE(reply->memory().has_swap());
+  EXPECT_FALSE(reply->has_pressure());
+  EXPECT_FALSE(reply->has_cpu());
+  EXPECT_FALSE(reply->host().has_load());
+  EXPECT_EQ(reply->disks_size(), 0);
+}
+
+}  // namespace
+}  // namespace ipcrpc::monitor
