@@ -37,6 +37,13 @@ elseif(IPCRPC_SANITIZE)
   message(FATAL_ERROR "IPCRPC_SANITIZE is '${IPCRPC_SANITIZE}'; it may be empty, 'address' or 'thread'")
 endif()
 
+if(IPCRPC_BUILD_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "IPCRPC_BUILD_FUZZ needs clang's libFuzzer; the compiler is ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  target_compile_options(ipcrpc_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # Warnings, for our own code alone.
 add_library(ipcrpc_warnings INTERFACE)
 target_compile_options(ipcrpc_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror)
@@ -66,8 +73,13 @@ function(ipcrpc_executable name)
   target_link_libraries(${name} PRIVATE ipcrpc_flags ipcrpc_warnings ${ARG_DEPS})
 endfunction()
 
+# What `tools/dev asan` and `tsan` build: the tests labelled `sanitize`, and no more.
+add_custom_target(sanitize_tests)
+# What `tools/dev fuzz` builds.
+add_custom_target(fuzzers)
+
 # ipcrpc_test(NAME LAYER layer SRCS … [DEPS …] [LABELS …] [TIMEOUT s]): a GoogleTest program, one
-# ctest entry. Label `sanitize`: also run under the sanitizers.
+# ctest entry. Label `sanitize`: also run under the sanitizers, where its time limit is four times as long.
 function(ipcrpc_test name)
   if(NOT IPCRPC_BUILD_TESTS)
     return()
@@ -78,8 +90,39 @@ function(ipcrpc_test name)
     set(ARG_TIMEOUT 120)
   endif()
   add_test(NAME ${name} COMMAND ${name})
+  ipcrpc_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+endfunction()
+
+# ipcrpc_test_properties(NAME TIMEOUT s LABELS …): for a test whose program is the target NAME.
+function(ipcrpc_test_properties name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS" ${ARGN})
+  if(IPCRPC_SANITIZE)
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if("sanitize" IN_LIST ARG_LABELS)
+    add_dependencies(sanitize_tests ${name})
+  endif()
   ipcrpc_test_environment(${name})
+endfunction()
+
+# ipcrpc_fuzzer(NAME_fuzz LAYER layer SRCS … [DEPS …]): a libFuzzer program (LLVMFuzzerTestOneInput) when
+# fuzzers are built; else a test that plays it the inputs kept in tests/fuzz/corpus/NAME_fuzz.
+function(ipcrpc_fuzzer name)
+  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
+  if(NOT name MATCHES "_fuzz$")
+    message(FATAL_ERROR "ipcrpc_fuzzer: '${name}' must end in _fuzz, by which tools/dev finds it")
+  endif()
+  if(IPCRPC_BUILD_FUZZ)
+    ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers ${name})
+  elseif(IPCRPC_BUILD_TESTS)
+    ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc"
+                      DEPS ${ARG_DEPS})
+    add_test(NAME ${name} COMMAND ${name} "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+    ipcrpc_test_properties(${name} TIMEOUT 120 LABELS sanitize)
+  endif()
 endfunction()
 
 # The environment that every test runs in.
