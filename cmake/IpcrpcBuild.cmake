@@ -14,6 +14,8 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+# Installed programs find the library beside them, wherever the prefix is.
+set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE RelWithDebInfo)
@@ -35,6 +37,13 @@ elseif(IPCRPC_SANITIZE STREQUAL "thread")
   target_link_options(ipcrpc_flags INTERFACE -fsanitize=thread)
 elseif(IPCRPC_SANITIZE)
   message(FATAL_ERROR "IPCRPC_SANITIZE is '${IPCRPC_SANITIZE}'; it may be empty, 'address' or 'thread'")
+endif()
+
+if(IPCRPC_BUILD_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "IPCRPC_BUILD_FUZZ needs clang's libFuzzer; the compiler is ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  target_compile_options(ipcrpc_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 # Warnings, for our own code alone.
@@ -62,16 +71,54 @@ function(ipcrpc_library name)
   target_link_libraries(${name} PUBLIC ipcrpc_flags ${ARG_DEPS} PRIVATE ipcrpc_warnings)
 endfunction()
 
-# ipcrpc_executable(NAME LAYER layer SRCS … [DEPS …])
+# ipcrpc_shared_library(NAME PIECES static target… HEADERS layer… [DEPS …]): what users link. Holds its pieces whole,
+# since what only users call must be in it too; installs itself, and the public headers (LAYER/include) of the layers
+# named. Target in this tree and after find_package(ipcrpc): ipcrpc::NAME. What links it must not link one of its
+# pieces as well: that would be a second runtime in the process.
+function(ipcrpc_shared_library name)
+  cmake_parse_arguments(ARG "" "" "PIECES;HEADERS;DEPS" ${ARGN})
+  set(source "${CMAKE_CURRENT_BINARY_DIR}/${name}_pieces.cc")
+  file(CONFIGURE OUTPUT "${source}" CONTENT "// ${name} consists of: ${ARG_PIECES}\n")
+  add_library(${name} SHARED "${source}")
+  add_library(ipcrpc::${name} ALIAS ${name})
+  string(REPLACE ";" "," pieces "${ARG_PIECES}")
+  set_target_properties(${name} PROPERTIES
+    LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${pieces}"
+    VERSION ${PROJECT_VERSION}
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  target_link_libraries(${name} PRIVATE ${ARG_PIECES} PUBLIC "$<BUILD_INTERFACE:ipcrpc_flags>" ${ARG_DEPS})
+  target_compile_features(${name} PUBLIC cxx_std_20)
+  # An undefined symbol is found here, not in the first program that calls it.
+  if(NOT IPCRPC_SANITIZE)
+    target_link_options(${name} PRIVATE -Wl,--no-undefined)
+  endif()
+  install(TARGETS ${name} EXPORT ipcrpcTargets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+          INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  foreach(layer IN LISTS ARG_HEADERS)
+    target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/${layer}/include>")
+    install(DIRECTORY "${PROJECT_SOURCE_DIR}/${layer}/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+            FILES_MATCHING PATTERN "*.h")
+  endforeach()
+endfunction()
+
+# ipcrpc_executable(NAME LAYER layer SRCS … [DEPS …] [INSTALL])
 function(ipcrpc_executable name)
-  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "INSTALL" "LAYER" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   target_include_directories(${name} PRIVATE "${PROJECT_BINARY_DIR}/layers/${ARG_LAYER}")
   target_link_libraries(${name} PRIVATE ipcrpc_flags ipcrpc_warnings ${ARG_DEPS})
+  if(ARG_INSTALL)
+    install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  endif()
 endfunction()
 
+# What `tools/dev asan` and `tsan` build: the tests labelled `sanitize`, and no more.
+add_custom_target(sanitize_tests)
+# What `tools/dev fuzz` builds.
+add_custom_target(fuzzers)
+
 # ipcrpc_test(NAME LAYER layer SRCS … [DEPS …] [LABELS …] [TIMEOUT s]): a GoogleTest program, one
-# ctest entry. Label `sanitize`: also run under the sanitizers.
+# ctest entry. Label `sanitize`: also run under the sanitizers, where its time limit is four times as long.
 function(ipcrpc_test name)
   if(NOT IPCRPC_BUILD_TESTS)
     return()
@@ -82,8 +129,39 @@ function(ipcrpc_test name)
     set(ARG_TIMEOUT 120)
   endif()
   add_test(NAME ${name} COMMAND ${name})
+  ipcrpc_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+endfunction()
+
+# ipcrpc_test_properties(NAME TIMEOUT s LABELS …): for a test whose program is the target NAME.
+function(ipcrpc_test_properties name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS" ${ARGN})
+  if(IPCRPC_SANITIZE)
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if("sanitize" IN_LIST ARG_LABELS)
+    add_dependencies(sanitize_tests ${name})
+  endif()
   ipcrpc_test_environment(${name})
+endfunction()
+
+# ipcrpc_fuzzer(NAME_fuzz LAYER layer SRCS … [DEPS …]): a libFuzzer program (LLVMFuzzerTestOneInput) when
+# fuzzers are built; else a test that plays it the inputs kept in tests/fuzz/corpus/NAME_fuzz.
+function(ipcrpc_fuzzer name)
+  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
+  if(NOT name MATCHES "_fuzz$")
+    message(FATAL_ERROR "ipcrpc_fuzzer: '${name}' must end in _fuzz, by which tools/dev finds it")
+  endif()
+  if(IPCRPC_BUILD_FUZZ)
+    ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers ${name})
+  elseif(IPCRPC_BUILD_TESTS)
+    ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc"
+                      DEPS ${ARG_DEPS})
+    add_test(NAME ${name} COMMAND ${name} "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+    ipcrpc_test_properties(${name} TIMEOUT 120 LABELS sanitize)
+  endif()
 endfunction()
 
 # The environment that every test runs in.
