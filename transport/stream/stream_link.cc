@@ -195,15 +195,17 @@ bool StreamLink::SpaceDue() {
   return space_wanted_ != 0 && (out_broken_ || out_.Fits(space_wanted_, space_limit_));
 }
 
-void StreamLink::Wait(int64_t deadline_ns) {
-  if (TakeKick() || closed_.load(std::memory_order_acquire) || (!held_ && in_.HasFrame())) return;
+bool StreamLink::Wait(int64_t deadline_ns) {
+  if (TakeKick() || closed_.load(std::memory_order_acquire) || (!held_ && in_.HasFrame())) return false;
   if (!kick_fd_.valid()) kick_fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   // Announce, then look: whoever has something to say sets it first and then looks for the announcement. (SpaceDue()
   // does so under out_mu_, which those who make space hold before they look.)
   waiting_.store(true, std::memory_order_seq_cst);
-  if (!kicked_.load(std::memory_order_seq_cst) && !SpaceDue()) SleepInPoll(deadline_ns);
+  const bool sleep = !kicked_.load(std::memory_order_seq_cst) && !SpaceDue();
+  if (sleep) SleepInPoll(deadline_ns);
   waiting_.store(false, std::memory_order_seq_cst);
   TakeKick();
+  return sleep;
 }
 
 void StreamLink::SleepInPoll(int64_t deadline_ns) {

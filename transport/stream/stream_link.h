@@ -55,7 +55,7 @@ class StreamLink final : public Link {
   void Flush() override;
 
   Progress Poll(FrameSink& sink, int max_frames) override;
-  void Wait(int64_t deadline_ns) override;
+  bool Wait(int64_t deadline_ns) override;
   int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : read_.fd(); }
   bool wants_write() const override;
   bool BeginSleep() override;
