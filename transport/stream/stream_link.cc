@@ -44,22 +44,24 @@ StreamLink::~StreamLink() { Close(absl::CancelledError("the link was closed")); 
 
 std::byte* StreamLink::Reserve(uint32_t size, Class frame_class) {
   const size_t limit = OutBuffer::kBacklogBytes + (frame_class == Class::kControl ? OutBuffer::kControlReserveBytes : 0);
-  bool stuck;
+  std::byte* room;
+  bool look = false;
   {
     const std::lock_guard lock(out_mu_);
     if (out_broken_ || closed_.load(std::memory_order_relaxed)) out_.Discard();
-    std::byte* room = out_.Reserve(size, limit);
+    room = out_.Reserve(size, limit);
     if (room == nullptr) {
       SendPending();
+      look = want_write_.load(std::memory_order_relaxed);
       room = out_.Reserve(size, limit);
     }
-    if (room != nullptr) return room;
-    space_wanted_ = size;
-    space_limit_ = limit;
-    stuck = want_write_.load(std::memory_order_relaxed);
+    if (room == nullptr) {
+      space_wanted_ = size;
+      space_limit_ = limit;
+    }
   }
-  if (stuck) KickIfWaiting();
-  return nullptr;
+  if (look) KickIfWaiting();
+  return room;
 }
 
 void StreamLink::Commit(uint32_t size) {
@@ -199,10 +201,11 @@ bool StreamLink::Wait(int64_t deadline_ns) {
   // Announce, then look: whoever has something to say sets it first and then looks for the announcement. (SpaceDue()
   // does so under out_mu_, which those who make space hold before they look.)
   waiting_.store(true, std::memory_order_seq_cst);
-  if (!kicked_.load(std::memory_order_seq_cst) && !SpaceDue()) SleepInPoll(deadline_ns);
+  const bool sleep = !kicked_.load(std::memory_order_seq_cst) && !SpaceDue();
+  if (sleep) SleepInPoll(deadline_ns);
   waiting_.store(false, std::memory_order_seq_cst);
   TakeKick();
-  return true;
+  return sleep;
 }
 
 void StreamLink::SleepInPoll(int64_t deadline_ns) {

@@ -1,0 +1,641 @@
+// The contract of transport/link.h, for every scheme, in one process and across processes. A scheme joins by a line
+// in kCases.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "transport/base/strings.h"
+#include "transport/link.h"
+#include "transport/scheme.h"
+#include "transport/testing/link_driver.h"
+#include "transport/testing/link_peer.h"
+#include "transport/testing/temp_dir.h"
+#include "transport/unix_address.h"
+
+namespace ipcrpc {
+namespace {
+
+using ::testing::HasSubstr;
+using Verdict = FrameSink::Verdict;
+using Progress = Link::Progress;
+
+struct Case {
+  std::string_view name;
+  std::string_view address;
+};
+
+constexpr Case kCases[] = {
+    {"unix", "unix:contract"},
+    {"unix_abstract", "unix:@ipcrpc-contract-test"},
+};
+
+// Under a sanitizer everything takes several times as long.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr int kSlower = 5;
+#else
+constexpr int kSlower = 1;
+#endif
+
+int OpenDescriptors() {
+  int count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
+  return count;
+}
+
+std::unique_ptr<Link> MustConnect(const std::string& address) {
+  absl::StatusOr<std::unique_ptr<Link>> link = Connect(*ParseAddress(address), InMs(20000));
+  EXPECT_TRUE(link.ok()) << link.status();
+  return link.ok() ? *std::move(link) : nullptr;
+}
+
+class LinkContract : public ::testing::TestWithParam<Case> {
+ protected:
+  std::string address() const { return std::string(GetParam().address); }
+
+  TempRuntimeDir directory_;
+};
+
+// A test that has its peer in a thread or in a process. The link under test is the server's.
+struct PeeredCase {
+  Case scheme;
+  bool process;
+};
+
+class PeeredLink : public ::testing::TestWithParam<PeeredCase> {
+ protected:
+  void Start(const std::string& role) {
+    const std::string address(GetParam().scheme.address);
+    host_ = std::make_unique<LinkHost>(address);
+    if (GetParam().process) {
+      process_ = std::make_unique<PeerProcess>(PeerProcess::Side::kConnects, address, role);
+    } else {
+      thread_ = std::make_unique<PeerThread>(role, MustConnect(address));
+    }
+    link_ = host_->Accept();
+    ASSERT_NE(link_, nullptr);
+    driver_ = std::make_unique<LinkDriver>(*link_);
+  }
+  void Go() { thread_ ? thread_->Go() : process_->Go(); }
+  int JoinPeer() { return thread_ ? thread_->Join() : process_->Join(); }
+  pid_t peer_pid() const { return thread_ ? getpid() : process_->pid(); }
+  // Sends `frames` and has the echo checked, with what `between` does meanwhile.
+  void ExpectEcho(const std::vector<Bytes>& frames) {
+    size_t back = 0;
+    driver_->on_frame = [&](const Bytes& frame) {
+      EXPECT_TRUE(back < frames.size() && frame == frames[back]) << "frame " << back << " of " << frame.size() << " bytes";
+      ++back;
+      return Verdict::kConsumed;
+    };
+    for (const Bytes& frame : frames) ASSERT_TRUE(driver_->Send(frame)) << link_->status();
+    EXPECT_TRUE(driver_->DriveUntil([&] { return back == frames.size(); })) << link_->status();
+  }
+
+  TempRuntimeDir directory_;
+  std::unique_ptr<LinkHost> host_;
+  std::unique_ptr<PeerProcess> process_;
+  std::unique_ptr<PeerThread> thread_;
+  std::unique_ptr<Link> link_;
+  std::unique_ptr<LinkDriver> driver_;
+};
+
+// ---- frames ------------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, CarriesRandomFramesBothWaysAtOnce) {
+  Start("exchange 1 2 3000");
+  EXPECT_EQ(PlayRole("exchange 2 1 3000", *link_, -1), 0);
+  EXPECT_EQ(JoinPeer(), 0);
+}
+
+TEST_P(PeeredLink, FloodsBothWaysWithoutDeadlock) {
+  Start("flood 3 4 3000");
+  EXPECT_EQ(PlayRole("flood 4 3 3000", *link_, -1), 0);
+  EXPECT_EQ(JoinPeer(), 0);
+}
+
+TEST_P(PeeredLink, CarriesFramesOfEverySizeAtTheEdges) {
+  Start("echo");
+  const uint32_t max = link_->max_frame_bytes();
+  ASSERT_GE(max, 16u * 1024 - 64);
+  std::vector<Bytes> frames;
+  for (uint32_t size = 1; size <= 40; ++size) frames.push_back(MakeFrame(5, size, size));
+  for (uint32_t size = max - 20; size <= max; ++size) frames.push_back(MakeFrame(5, size, size));
+  ExpectEcho(frames);
+}
+
+TEST_P(PeeredLink, ReservesRoomThatIsAligned) {
+  Start("echo");
+  for (uint32_t size : {1u, 3u, 8u, 77u, 4096u}) {
+    std::byte* room = link_->Reserve(size, Link::Class::kData);
+    ASSERT_NE(room, nullptr);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(room) % 8, 0u);
+    std::memset(room, 0, size);
+    link_->Commit(size);
+  }
+  link_->Flush();
+  EXPECT_TRUE(driver_->DriveUntil([&] { return driver_->frames == 5; }));
+}
+
+TEST_P(PeeredLink, CommitsLessThanReserved) {
+  Start("echo");
+  std::vector<size_t> sizes;
+  driver_->on_frame = [&](const Bytes& frame) {
+    sizes.push_back(frame.size());
+    EXPECT_EQ(frame, MakeFrame(6, sizes.size(), frame.size()));
+    return Verdict::kConsumed;
+  };
+  for (uint32_t i = 1; i <= 3; ++i) {
+    const Bytes frame = MakeFrame(6, i, 10 * i);
+    std::byte* room = link_->Reserve(9000, Link::Class::kData);
+    ASSERT_NE(room, nullptr);
+    std::memset(room, 0xee, 9000);
+    std::memcpy(room, frame.data(), frame.size());
+    link_->Commit(static_cast<uint32_t>(frame.size()));
+  }
+  ASSERT_NE(link_->Reserve(500, Link::Class::kData), nullptr);  // not committed: forgotten
+  link_->Flush();
+  ASSERT_TRUE(driver_->DriveUntil([&] { return sizes.size() == 3; }));
+  EXPECT_THAT(sizes, ::testing::ElementsAre(10, 20, 30));
+}
+
+TEST_P(PeeredLink, OneFlushForManyCommits) {
+  Start("echo");
+  for (uint32_t i = 0; i < 20; ++i) ASSERT_TRUE(driver_->TrySend(MakeFrame(7, i, 100 + i)));
+  link_->Flush();
+  link_->Flush();
+  EXPECT_TRUE(driver_->DriveUntil([&] { return driver_->frames == 20; }));
+}
+
+// ---- space -------------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, RefusesDataWhenFullKeepsRoomForControlAndTellsOfSpace) {
+  Start("sleepy-echo");
+  const uint32_t size = std::min(link_->max_frame_bytes(), 4096u);
+  std::vector<Bytes> sent;
+  const int64_t deadline = InMs(20000);
+  // What is flushed may still move on for a moment; full is when twice in a row nothing did.
+  for (int refused = 0; refused < 3 && MonotonicNs() < deadline;) {
+    const Bytes frame = MakeFrame(8, sent.size(), size);
+    if (driver_->TrySend(frame)) {
+      sent.push_back(frame);
+      refused = 0;
+      link_->Flush();
+    } else {
+      ++refused;
+      driver_->Poll();
+    }
+    ASSERT_LT(sent.size(), 100000u) << "it is never full";
+  }
+  ASSERT_FALSE(sent.empty());
+  const Bytes control = MakeFrame(8, sent.size(), 64);
+  ASSERT_TRUE(driver_->TrySend(control, Link::Class::kControl)) << "control frames have no room of their own";
+  sent.push_back(control);
+  link_->Flush();
+  const int spaces = driver_->spaces;
+  EXPECT_FALSE(driver_->TrySend(MakeFrame(8, 0, size)));
+
+  size_t back = 0;
+  driver_->on_frame = [&](const Bytes& frame) {
+    EXPECT_TRUE(back < sent.size() && frame == sent[back]) << back;
+    ++back;
+    return Verdict::kConsumed;
+  };
+  Go();
+  EXPECT_TRUE(driver_->DriveUntil([&] { return driver_->spaces > spaces; })) << "no OnSpace()";
+  EXPECT_TRUE(driver_->DriveUntil([&] { return back == sent.size(); })) << back << " of " << sent.size() << " came back";
+  EXPECT_TRUE(driver_->TrySend(MakeFrame(8, 0, size)));
+}
+
+// ---- waiting -----------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, WaitEndsAtItsDeadline) {
+  Start("idle");
+  const int64_t deadline = InMs(60);
+  int waits = 0;
+  while (MonotonicNs() < deadline) {
+    driver_->Poll();
+    link_->Wait(deadline);
+    ++waits;
+  }
+  EXPECT_LT(MonotonicNs() - deadline, 1'000'000'000);
+  EXPECT_LT(waits, 50) << "it does not sleep";
+}
+
+TEST_P(PeeredLink, AKickEndsTheNextWaitAndThePresentOne) {
+  Start("idle");
+  driver_->Poll();
+  link_->Kick();
+  int64_t start = MonotonicNs();
+  link_->Wait(InMs(20000));
+  EXPECT_LT(MonotonicNs() - start, 5'000'000'000);
+
+  for (int i = 0; i < 200; ++i) {
+    std::atomic<bool> kicked = false;
+    std::thread kicker([&] {
+      // At a different moment each time: before, at, and well into the wait.
+      for (int turns = 0; turns < i * 50; ++turns) std::atomic_signal_fence(std::memory_order_seq_cst);
+      kicked.store(true);
+      link_->Kick();
+    });
+    start = MonotonicNs();
+    while (!kicked.load()) {
+      driver_->Poll();
+      link_->Wait(InMs(20000));
+    }
+    kicker.join();
+    ASSERT_LT(MonotonicNs() - start, 10'000'000'000) << "a kick was lost";
+  }
+}
+
+TEST_P(PeeredLink, FramesEndAWait) {
+  Start("echo");
+  for (uint32_t i = 0; i < 300; ++i) {
+    ASSERT_TRUE(driver_->Send(MakeFrame(9, i, 32)));
+    ASSERT_TRUE(driver_->DriveUntil([&] { return driver_->frames == static_cast<int>(i) + 1; }));
+  }
+}
+
+// ---- verdicts ----------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, AHeldFrameComesAgain) {
+  Start("echo");
+  const Bytes first = MakeFrame(10, 1, 300), second = MakeFrame(10, 2, 40);
+  int held = 0;
+  std::vector<Bytes> taken;
+  driver_->on_frame = [&](const Bytes& frame) {
+    if (taken.empty() && held < 5) {
+      EXPECT_EQ(frame, first);
+      ++held;
+      return Verdict::kHold;
+    }
+    taken.push_back(frame);
+    return Verdict::kConsumed;
+  };
+  ASSERT_TRUE(driver_->TrySend(first) && driver_->TrySend(second));
+  link_->Flush();
+  EXPECT_TRUE(driver_->DriveUntil([&] { return held == 1; }));
+  EXPECT_EQ(driver_->Poll(), Progress::kHeld);
+  EXPECT_TRUE(driver_->DriveUntil([&] { return taken.size() == 2; }));
+  EXPECT_THAT(taken, ::testing::ElementsAre(first, second));
+}
+
+TEST_P(PeeredLink, AFaultClosesTheLink) {
+  Start("echo");
+  driver_->on_frame = [](const Bytes&) { return Verdict::kFault; };
+  ASSERT_TRUE(driver_->Send(MakeFrame(11, 0, 10)));
+  EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
+  EXPECT_TRUE(driver_->closed);
+  EXPECT_FALSE(link_->status().ok());
+  EXPECT_FALSE(absl::IsCancelled(link_->status())) << link_->status();
+  EXPECT_EQ(JoinPeer(), 0) << "the peer was not told";
+}
+
+// ---- the end -----------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, DeliversEverythingBeforeItSaysThatThePeerIsGone) {
+  Start("send-and-close 12 500");
+  int next = 0;
+  driver_->on_frame = [&](const Bytes& frame) {
+    EXPECT_EQ(frame, MakeFrame(12, static_cast<uint64_t>(next), frame.size()));
+    ++next;
+    return Verdict::kConsumed;
+  };
+  EXPECT_TRUE(link_->status().ok());
+  EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
+  EXPECT_TRUE(driver_->closed);
+  EXPECT_EQ(next, 500);
+  EXPECT_EQ(JoinPeer(), 0);
+  EXPECT_TRUE(absl::IsUnavailable(link_->status())) << link_->status();
+  EXPECT_EQ(driver_->Poll(), Progress::kClosed);
+}
+
+TEST_P(PeeredLink, NotedGoneDeliversWhatWasSent) {
+  Start("send-and-close 13 10");
+  EXPECT_EQ(JoinPeer(), 0);
+  link_->NotePeerGone();
+  EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
+  EXPECT_EQ(driver_->frames, 10);
+  EXPECT_TRUE(absl::IsUnavailable(link_->status())) << link_->status();
+}
+
+TEST_P(PeeredLink, ClosesWithTheFirstReason) {
+  Start("echo");
+  ASSERT_TRUE(driver_->Send(MakeFrame(14, 0, 10)));
+  ASSERT_TRUE(driver_->DriveUntil([&] { return driver_->frames == 1; }));
+  EXPECT_TRUE(link_->status().ok());
+  std::thread closer([&] {
+    link_->Close(absl::DeadlineExceededError("the first reason"));
+    link_->Close(absl::AbortedError("the second"));
+  });
+  EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
+  closer.join();
+  EXPECT_EQ(driver_->Poll(), Progress::kClosed);
+  EXPECT_EQ(link_->status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(MessageOf(link_->status()), HasSubstr("the first reason"));
+  // What is sent goes nowhere, and never runs out of room.
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(driver_->TrySend(MakeFrame(14, 1, link_->max_frame_bytes())));
+  link_->Flush();
+  EXPECT_EQ(JoinPeer(), 0) << "the peer was not told";
+}
+
+TEST_P(PeeredLink, SendingToAPeerThatIsGoneIsNoError) {
+  Start("idle");
+  EXPECT_EQ(JoinPeer(), 0);
+  for (int i = 0; i < 100; ++i) {
+    const int64_t deadline = InMs(5000);
+    while (!driver_->TrySend(MakeFrame(15, 0, 10000)) && !driver_->closed && MonotonicNs() < deadline) driver_->Poll();
+    link_->Flush();
+  }
+  EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
+  EXPECT_TRUE(absl::IsUnavailable(link_->status())) << link_->status();
+}
+
+// ---- identity ----------------------------------------------------------------------------------
+
+TEST_P(PeeredLink, KnowsItsPeer) {
+  Start("idle");
+  EXPECT_EQ(link_->peer().pid, peer_pid());
+  EXPECT_EQ(link_->peer().uid, geteuid());
+  EXPECT_EQ(link_->peer().gid, getegid());
+  EXPECT_TRUE(link_->peer().vouched);
+  EXPECT_THAT(link_->description(), ::testing::StartsWith(std::string(GetParam().scheme.address.substr(0, 4))));
+}
+
+// ---- death -------------------------------------------------------------------------------------
+
+TEST_P(LinkContract, SeesAKilledClientWithin100Ms) {
+  LinkHost host(address());
+  PeerProcess peer(PeerProcess::Side::kConnects, address(), "idle");
+  std::unique_ptr<Link> link = host.Accept();
+  ASSERT_NE(link, nullptr);
+  LinkDriver driver(*link);
+  // A link is waited on or watched by an epoll; either is enough to see it.
+  std::thread watcher([&] {
+    pollfd hangup = {.fd = link->event_fd(), .events = POLLRDHUP, .revents = 0};
+    if (poll(&hangup, 1, 20000) == 1) link->NotePeerGone();
+  });
+  driver.Poll();
+  const int64_t start = MonotonicNs();
+  peer.Kill();
+  EXPECT_FALSE(driver.DriveUntil([] { return false; }, 20000));
+  EXPECT_LT(MonotonicNs() - start, 100'000'000 * kSlower);
+  EXPECT_TRUE(absl::IsUnavailable(link->status())) << link->status();
+  watcher.join();
+}
+
+TEST_P(LinkContract, SeesAKilledServerAndTakesOverItsName) {
+  for (int round = 0; round < 3; ++round) {
+    PeerProcess server(PeerProcess::Side::kListens, address(), "idle");
+    ASSERT_TRUE(server.ok());
+    absl::StatusOr<std::unique_ptr<Listener>> refused = Listen(*ParseAddress(address()));
+    EXPECT_TRUE(absl::IsAlreadyExists(refused.status())) << refused.status();
+    EXPECT_THAT(MessageOf(refused.status()), HasSubstr(Cat("pid ", server.pid())));
+    std::unique_ptr<Link> link = MustConnect(address());
+    ASSERT_NE(link, nullptr);
+    EXPECT_EQ(link->peer().pid, server.pid());
+    LinkDriver driver(*link);
+    std::thread watcher([&] {
+      pollfd hangup = {.fd = link->event_fd(), .events = POLLRDHUP, .revents = 0};
+      if (poll(&hangup, 1, 20000) == 1) link->NotePeerGone();
+    });
+    const int64_t start = MonotonicNs();
+    server.Kill();
+    EXPECT_FALSE(driver.DriveUntil([] { return false; }, 20000));
+    EXPECT_LT(MonotonicNs() - start, 100'000'000 * kSlower);
+    EXPECT_TRUE(absl::IsUnavailable(link->status())) << link->status();
+    watcher.join();
+  }
+  { LinkHost host(address()); }
+  EXPECT_TRUE(directory_.empty());
+}
+
+TEST_P(LinkContract, NobodyThereIsUnavailable) {
+  const absl::Status status = Connect(*ParseAddress(address()), InMs(5000)).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+}
+
+// ---- a poller ----------------------------------------------------------------------------------
+
+// Echoes on every link of a listener with one thread and one epoll, as transport/runtime does.
+class EpollEcho {
+ public:
+  explicit EpollEcho(const std::string& address) : listener_(*Listen(*ParseAddress(address))) {
+    Add(listener_->fd(), EPOLLIN, nullptr);
+    Add(stop_.get(), EPOLLIN, this);
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~EpollEcho() {
+    eventfd_write(stop_.get(), 1);
+    thread_.join();
+  }
+
+ private:
+  struct Connection {
+    explicit Connection(std::unique_ptr<Link> l) : link(std::move(l)), driver(*link) {}
+    std::unique_ptr<Link> link;
+    LinkDriver driver;
+    uint32_t events = 0;
+    bool asleep = false;
+  };
+
+  void Add(int fd, uint32_t events, void* who) {
+    epoll_event event = {.events = events, .data = {.ptr = who}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  }
+  void Accept(std::unique_ptr<Link> link) {
+    auto connection = std::make_unique<Connection>(std::move(link));
+    LinkDriver& driver = connection->driver;
+    Link& l = *connection->link;
+    driver.on_frame = [&driver, &l](const Bytes& frame) {
+      if (!driver.TrySend(frame)) return Verdict::kHold;
+      l.Flush();
+      return Verdict::kConsumed;
+    };
+    connection->events = EPOLLIN | EPOLLRDHUP;
+    Add(l.event_fd(), connection->events, connection.get());
+    connections_.push_back(std::move(connection));
+  }
+  bool PollAll() {
+    bool busy = false;
+    for (auto& connection : connections_) {
+      const Progress progress = connection->driver.Poll();
+      busy |= progress == Progress::kFrames || progress == Progress::kHeld;
+    }
+    std::erase_if(connections_, [](const auto& connection) { return connection->driver.closed; });
+    return busy;
+  }
+  bool AllAsleep() {
+    for (auto& connection : connections_) {
+      if (!(connection->asleep = connection->link->BeginSleep())) return false;
+      const uint32_t events = EPOLLIN | EPOLLRDHUP | (connection->link->wants_write() ? EPOLLOUT : 0u);
+      if (events == std::exchange(connection->events, events)) continue;
+      epoll_event event = {.events = events, .data = {.ptr = connection.get()}};
+      epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->link->event_fd(), &event);
+    }
+    return true;
+  }
+  void Run() {
+    while (true) {
+      while (PollAll()) {
+      }
+      const bool sleep = AllAsleep();
+      epoll_event events[16];
+      const int count = epoll_wait(epoll_.get(), events, 16, sleep ? -1 : 0);
+      for (auto& connection : connections_) {
+        if (std::exchange(connection->asleep, false)) connection->link->EndSleep();
+      }
+      for (int i = 0; i < count; ++i) {
+        if (events[i].data.ptr == this) return;
+        if (events[i].data.ptr != nullptr) static_cast<Connection*>(events[i].data.ptr)->link->OnEvent(events[i].events);
+      }
+      for (int i = 0; i < count; ++i) {
+        if (events[i].data.ptr == nullptr) listener_->OnReadable([this](std::unique_ptr<Link> link) { Accept(std::move(link)); });
+      }
+    }
+  }
+
+  UniqueFd epoll_{epoll_create1(EPOLL_CLOEXEC)};
+  UniqueFd stop_{eventfd(0, EFD_CLOEXEC)};
+  std::unique_ptr<Listener> listener_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::thread thread_;
+};
+
+void RoundTrips(LinkDriver& driver, uint64_t seed, int count, size_t size) {
+  for (int i = 0; i < count; ++i) {
+    const Bytes frame = MakeFrame(seed, static_cast<uint64_t>(i), size);
+    const int before = driver.frames;
+    driver.on_frame = [&](const Bytes& back) {
+      EXPECT_EQ(back, frame);
+      return Verdict::kConsumed;
+    };
+    ASSERT_TRUE(driver.Send(frame));
+    ASSERT_TRUE(driver.DriveUntil([&] { return driver.frames > before; }));
+  }
+}
+
+TEST_P(LinkContract, WorksUnderAPoller) {
+  EpollEcho echo(address());
+  std::vector<std::thread> clients;
+  for (uint64_t c = 0; c < 4; ++c) {
+    clients.emplace_back([this, c] {
+      std::unique_ptr<Link> link = MustConnect(address());
+      ASSERT_NE(link, nullptr);
+      LinkDriver driver(*link);
+      RoundTrips(driver, c, 200, 64);
+      // Far more in flight than there is room for, on a poller that must not block on anybody.
+      int sent = 0, back = 0;
+      constexpr int kFrames = 200;
+      driver.on_frame = [&](const Bytes& frame) {
+        EXPECT_EQ(frame, MakeFrame(c, static_cast<uint64_t>(back), frame.size()));
+        ++back;
+        return Verdict::kConsumed;
+      };
+      const uint32_t size = std::min(link->max_frame_bytes(), 12000u);
+      EXPECT_TRUE(driver.DriveUntil([&] {
+        while (sent < kFrames && driver.TrySend(MakeFrame(c, static_cast<uint64_t>(sent), size))) ++sent;
+        link->Flush();
+        return back == kFrames;
+      }));
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+// ---- many, and bad ones ------------------------------------------------------------------------
+
+TEST_P(LinkContract, ConnectsAndClosesLeaveNothing) {
+  const int before = OpenDescriptors();
+  {
+    EpollEcho echo(address());
+    for (int i = 0; i < 2000 / kSlower; ++i) {
+      std::unique_ptr<Link> link = MustConnect(address());
+      ASSERT_NE(link, nullptr);
+      if (i % 10 != 0) continue;
+      LinkDriver driver(*link);
+      RoundTrips(driver, 16, 1, 100);
+    }
+    // The last ones are still being closed by the other side.
+    const int64_t deadline = InMs(10000);
+    while (OpenDescriptors() > before + 10 && MonotonicNs() < deadline) {
+      std::unique_ptr<Link> link = MustConnect(address());
+      LinkDriver driver(*link);
+      RoundTrips(driver, 16, 1, 100);
+    }
+    EXPECT_LE(OpenDescriptors(), before + 10);
+  }
+  EXPECT_EQ(OpenDescriptors(), before);
+  EXPECT_TRUE(directory_.empty());
+}
+
+// A socket connected to the listener beneath the link's protocol.
+UniqueFd ConnectRaw(const std::string& place) {
+  for (int type : {SOCK_STREAM, SOCK_SEQPACKET}) {
+    UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+    const absl::StatusOr<UnixSocketAddress> name =
+        place[0] == '@' ? UnixSocketAddress::ForAbstract(place.substr(1)) : UnixSocketAddress::ForFile(place);
+    if (name.ok() && connect(fd.get(), name->get(), name->size()) == 0) return fd;
+  }
+  return UniqueFd();
+}
+
+TEST_P(LinkContract, HostileBytesStopNobody) {
+  EpollEcho echo(address());
+  std::unique_ptr<Link> before = MustConnect(address());
+  ASSERT_NE(before, nullptr);
+  const std::string place = before->description().substr(before->description().find(':') + 1);
+  if (ConnectRaw(place).get() < 0) GTEST_SKIP() << "no socket to be hostile on";
+  LinkDriver driver(*before);
+  std::vector<UniqueFd> hostile;
+  for (uint64_t i = 0; i < 300; ++i) {
+    UniqueFd fd = ConnectRaw(place);
+    ASSERT_TRUE(fd.valid()) << i << ": " << strerror(errno);
+    Bytes bytes = MakeFrame(17, i, FrameSize(17, i, 5000));
+    if (i % 5 == 1) std::memcpy(bytes.data(), "ipcS\1\0\0", std::min<size_t>(bytes.size(), 8));
+    if (i % 5 == 2) bytes.resize(0);  // silent
+    if (!bytes.empty()) send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (i % 3 != 0) hostile.push_back(std::move(fd));
+    if (i % 50 == 0) RoundTrips(driver, i, 2, 2000);
+  }
+  RoundTrips(driver, 18, 20, 300);
+  std::unique_ptr<Link> after = MustConnect(address());
+  ASSERT_NE(after, nullptr);
+  LinkDriver later(*after);
+  RoundTrips(later, 19, 20, 300);
+}
+
+// ---- who takes part ----------------------------------------------------------------------------
+
+INSTANTIATE_TEST_SUITE_P(Schemes, LinkContract, ::testing::ValuesIn(kCases),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+std::vector<PeeredCase> PeeredCases() {
+  std::vector<PeeredCase> cases;
+  for (const Case& scheme : kCases) {
+    for (bool process : {false, true}) cases.push_back({scheme, process});
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemes, PeeredLink, ::testing::ValuesIn(PeeredCases()), [](const auto& test) {
+  return Cat(test.param.scheme.name, test.param.process ? "_process" : "_thread");
+});
+
+}  // namespace
+}  // namespace ipcrpc
+
+int main(int argc, char** argv) {
+  ipcrpc::BecomePeerIfAsked(argc, argv);
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

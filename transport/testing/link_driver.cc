@@ -1,0 +1,78 @@
+#include "transport/testing/link_driver.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ipcrpc {
+namespace {
+
+uint64_t Mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+Bytes MakeFrame(uint64_t seed, uint64_t sequence, size_t size) {
+  Bytes frame(size);
+  uint64_t state = Mix(seed ^ Mix(sequence ^ Mix(size)));
+  for (size_t at = 0; at < size; at += sizeof state) {
+    state += 0x9e3779b97f4a7c15u;
+    const uint64_t word = state ^ (state >> 29);
+    std::memcpy(frame.data() + at, &word, std::min(sizeof word, size - at));
+  }
+  return frame;
+}
+
+size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max) {
+  const uint64_t random = Mix(~seed ^ Mix(sequence));
+  const uint64_t kind = random % 100;
+  const size_t bound = kind < 70 ? 256 : kind < 95 ? 8192 : max;
+  return 1 + (random >> 8) % std::min(bound, max);
+}
+
+FrameSink::Verdict LinkDriver::OnFrame(std::span<const std::byte> frame, bool) {
+  const Verdict verdict = on_frame(Bytes(frame.begin(), frame.end()));
+  if (verdict == Verdict::kConsumed) ++frames;
+  return verdict;
+}
+
+Link::Progress LinkDriver::Poll() {
+  const Link::Progress progress = link_.Poll(*this, 64);
+  if (progress == Link::Progress::kClosed) closed = true;
+  return progress;
+}
+
+bool LinkDriver::DriveUntil(const std::function<bool()>& done, int64_t ms) {
+  const int64_t deadline = InMs(ms);
+  while (!done()) {
+    if (closed || MonotonicNs() > deadline) return false;
+    const Link::Progress progress = Poll();
+    const bool nothing = progress == Link::Progress::kIdle || progress == Link::Progress::kHeld;
+    if (nothing && !done()) link_.Wait(deadline);
+  }
+  return true;
+}
+
+bool LinkDriver::TrySend(std::span<const std::byte> frame, Link::Class frame_class) {
+  std::byte* room = link_.Reserve(static_cast<uint32_t>(frame.size()), frame_class);
+  if (room == nullptr) return false;
+  std::memcpy(room, frame.data(), frame.size());
+  link_.Commit(static_cast<uint32_t>(frame.size()));
+  return true;
+}
+
+bool LinkDriver::Send(std::span<const std::byte> frame) {
+  if (!DriveUntil([&] { return TrySend(frame); })) return false;
+  link_.Flush();
+  return true;
+}
+
+bool LinkDriver::Drain() {
+  link_.Flush();
+  return DriveUntil([&] { return !link_.wants_write(); });
+}
+
+}  // namespace ipcrpc

@@ -1,0 +1,51 @@
+// What tests of links need on either side: frames whose every byte can be checked, and a loop that holds both roles.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "transport/base/clock.h"
+#include "transport/link.h"
+
+namespace ipcrpc {
+
+using Bytes = std::vector<std::byte>;
+
+// Depends on all of seed, sequence and size, so that a frame that is cut, swapped or repeated does not match.
+Bytes MakeFrame(uint64_t seed, uint64_t sequence, size_t size);
+// Mostly small, some up to `max`.
+size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max);
+
+inline int64_t InMs(int64_t ms) { return MonotonicNs() + ms * 1'000'000; }
+
+// Both roles of a link, in one thread.
+class LinkDriver final : public FrameSink {
+ public:
+  explicit LinkDriver(Link& link) : link_(link) {}
+
+  std::function<Verdict(Bytes)> on_frame = [](Bytes) { return Verdict::kConsumed; };
+  int frames = 0;  // consumed
+  int spaces = 0;  // OnSpace() calls
+  bool closed = false;
+
+  Verdict OnFrame(std::span<const std::byte> frame, bool untrusted) override;
+  void OnSpace() override { ++spaces; }
+
+  Link::Progress Poll();
+  // Polls and waits until `done` (true), the link is closed or the time is up (false unless done).
+  bool DriveUntil(const std::function<bool()>& done, int64_t ms = 30000);
+  // False when there is no room now.
+  bool TrySend(std::span<const std::byte> frame, Link::Class frame_class = Link::Class::kData);
+  // Drives while there is no room. False: the link is closed, or 30 s have passed.
+  bool Send(std::span<const std::byte> frame);
+  // Drives until everything is with the kernel, so that a Close() loses nothing.
+  bool Drain();
+
+ private:
+  Link& link_;
+};
+
+}  // namespace ipcrpc
