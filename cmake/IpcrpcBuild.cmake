@@ -71,22 +71,19 @@ function(ipcrpc_library name)
   target_link_libraries(${name} PUBLIC ipcrpc_flags ${ARG_DEPS} PRIVATE ipcrpc_warnings)
 endfunction()
 
-# ipcrpc_shared_library(NAME PIECES static target… HEADERS layer… [DEPS …]): what users link. Holds its pieces whole,
-# since what only users call must be in it too; installs itself, and the public headers (LAYER/include) of the layers
-# named. Target in this tree and after find_package(ipcrpc): ipcrpc::NAME. What links it must not link one of its
-# pieces as well: that would be a second runtime in the process.
+# ipcrpc_shared_library(NAME PIECES static target… HEADERS layer… DEPS …): what users link. Holds its pieces whole,
+# since what only users call must be in it too, and privately links DEPS, what the pieces need; installs itself, and the
+# public headers (LAYER/include) of the layers named. Target in this tree and after find_package(ipcrpc): ipcrpc::NAME.
+# What links it must not link one of its pieces as well: that would be a second runtime in the process.
 function(ipcrpc_shared_library name)
   cmake_parse_arguments(ARG "" "" "PIECES;HEADERS;DEPS" ${ARGN})
-  set(source "${CMAKE_CURRENT_BINARY_DIR}/${name}_pieces.cc")
-  file(CONFIGURE OUTPUT "${source}" CONTENT "// ${name} consists of: ${ARG_PIECES}\n")
-  add_library(${name} SHARED "${source}")
+  list(TRANSFORM ARG_PIECES REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  add_library(${name} SHARED ${objects})
   add_library(ipcrpc::${name} ALIAS ${name})
-  string(REPLACE ";" "," pieces "${ARG_PIECES}")
   set_target_properties(${name} PROPERTIES
-    LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${pieces}"
     VERSION ${PROJECT_VERSION}
     SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-  target_link_libraries(${name} PRIVATE ${ARG_PIECES} PUBLIC "$<BUILD_INTERFACE:ipcrpc_flags>" ${ARG_DEPS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} PUBLIC "$<BUILD_INTERFACE:ipcrpc_flags>")
   target_compile_features(${name} PUBLIC cxx_std_20)
   # An undefined symbol is found here, not in the first program that calls it.
   if(NOT IPCRPC_SANITIZE)

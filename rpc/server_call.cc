@@ -136,6 +136,15 @@ bool ServerCallImpl::IsCancelled() const {
   return stream_->over() || (context_.deadline_ns_ != kNoDeadline && MonotonicNs() >= context_.deadline_ns_);
 }
 
+std::stop_token ServerCallImpl::stop_token() {
+  if (!stop_.has_value()) {
+    stop_.emplace();
+    // A copy: the call may be gone by the time somebody ends the stream.
+    stream_->OnOver([source = *stop_]() mutable { source.request_stop(); });
+  }
+  return stop_->get_token();
+}
+
 void ServerCallImpl::TryCancel() {
   connection_->FinishCall(stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"), nullptr, {});
   stream_->End(Status(StatusCode::CANCELLED, "the server cancelled the call"), {}, /*drop_unread=*/true);
@@ -162,6 +171,8 @@ void ServerContext::AddTrailingMetadata(const std::string& key, const std::strin
 }
 
 bool ServerContext::IsCancelled() const { return call_ != nullptr && call_->IsCancelled(); }
+
+std::stop_token ServerContext::stop_token() const { return call_ == nullptr ? std::stop_token() : call_->stop_token(); }
 
 void ServerContext::TryCancel() const {
   if (call_ != nullptr) call_->TryCancel();

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
 
 #include "ipcrpc/internal/call.h"
@@ -36,6 +38,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   // For the context, any thread.
   bool IsCancelled() const;
   void TryCancel();
+  std::stop_token stop_token();
   std::string peer() const { return connection_->link().description(); }
   std::shared_ptr<const AuthContext> auth_context() const { return connection_->auth_context(); }
 
@@ -53,6 +56,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
   ServerContext context_;
+  std::optional<std::stop_source> stop_;  // made when first asked for
   Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
 

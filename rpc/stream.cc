@@ -206,7 +206,7 @@ void Stream::OnHalfClose() {
 }
 
 void Stream::End(Status status, std::string_view trailing_block, bool drop_unread) {
-  std::lock_guard lock(mu_);
+  std::unique_lock lock(mu_);
   if (over_.load(std::memory_order_relaxed)) return;
   status_ = std::move(status);
   trailing_block_ = trailing_block;
@@ -215,6 +215,20 @@ void Stream::End(Status status, std::string_view trailing_block, bool drop_unrea
   if (drop_unread) dropped_.store(true, std::memory_order_release);
   over_.store(true, std::memory_order_release);
   Notify();
+  const std::function<void()> react = std::exchange(on_over_, nullptr);
+  lock.unlock();
+  if (react) react();
+}
+
+void Stream::OnOver(std::function<void()> react) {
+  {
+    std::lock_guard lock(mu_);
+    if (!over_.load(std::memory_order_relaxed)) {
+      on_over_ = std::move(react);
+      return;
+    }
+  }
+  react();
 }
 
 // ---- the reader ------------------------------------------------------------------------------

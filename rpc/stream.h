@@ -12,6 +12,7 @@
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <list>
 #include <mutex>
@@ -87,6 +88,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool over() const { return over_.load(std::memory_order_acquire); }
   bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
+  // Runs once the call is over, by whoever ends it; at once if it is.
+  void OnOver(std::function<void()> react);
   // After over().
   Status status() const;
   std::string TakeInitialBlock();
@@ -148,6 +151,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   int64_t window_ = kInitialCredit;
   std::string initial_block_, trailing_block_;
   Status status_;
+  std::function<void()> on_over_;
 
   // the reader's
   Buffer taken_;

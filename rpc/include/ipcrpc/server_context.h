@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,9 @@ class IPCRPC_EXPORT ServerContext {
 
   // The client is gone, has cancelled, or its deadline has passed.
   bool IsCancelled() const;
+  // Not in gRPC: a stop is requested when the client is gone or has cancelled, so that a handler which waits for something
+  // else than its client can be woken. A passed deadline requests none: bound the wait by deadline(). By the handler's thread.
+  std::stop_token stop_token() const;
   // The client gets CANCELLED whatever the handler returns.
   void TryCancel() const;
 

@@ -1,0 +1,29 @@
+// ipcrpc.monitor.v1.SystemStatus, read from /proc at each call.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#include "ipcrpc/monitor/v1/system_status.ipcrpc.pb.h"
+#include "services/monitor/system_reader.h"
+
+namespace ipcrpc::monitor {
+
+// Thread-safe.
+class SystemStatusService final : public v1::SystemStatus::Service {
+ public:
+  Status Get(ServerContext* context, const v1::GetStatusRequest* request, v1::StatusReply* reply) override;
+  Status Watch(ServerContext* context, const v1::WatchStatusRequest* request,
+               ServerWriter<v1::StatusReply>* writer) override;
+
+  // Ends all watches, now and later, with UNAVAILABLE. For shutdown.
+  void Close();
+
+ private:
+  const SystemReader reader_;
+  std::mutex mu_;
+  std::condition_variable_any closing_;
+  bool closed_ = false;
+};
+
+}  // namespace ipcrpc::monitor
