@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "transport/base/features.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::stream {
@@ -48,7 +49,7 @@ StreamDescriptor::StreamDescriptor(UniqueFd fd, Use use) : fd_(std::move(fd)) {
   if (fstat(fd_.get(), &info) != 0) return;
   if (S_ISSOCK(info.st_mode)) {
     kind_ = Kind::kSocket;
-  } else if (S_ISFIFO(info.st_mode) && use != Use::kBoth) {
+  } else if (S_ISFIFO(info.st_mode) && use != Use::kBoth && FeatureAllowed("pipe_reopen")) {
     const int access = use == Use::kRead ? O_RDONLY : O_WRONLY;
     UniqueFd own(open(Cat("/proc/self/fd/", fd_.get()).c_str(), access | O_NONBLOCK | O_CLOEXEC));
     if (!own.valid()) return;

@@ -112,8 +112,7 @@ void StreamLink::SetWantWrite(bool want) {
   epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, write_.fd(), &event);
 }
 
-// The set watches for itself.
-bool StreamLink::wants_write() const { return !poll_set_.valid() && want_write_.load(std::memory_order_acquire); }
+bool StreamLink::wants_write() const { return want_write_.load(std::memory_order_acquire); }
 
 // ---- receive role ------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ namespace ipcrpc {
 namespace {
 
 constexpr char kPeerFlag[] = "--link-peer";
-constexpr int kSecondsMax = 60;
+constexpr int kSecondsMax = 30;
 
 // ---- roles -------------------------------------------------------------------------------------
 
