@@ -1,44 +1,29 @@
 #include "services/monitor/iproute2_json_for_test.h"
 
-#include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "services/monitor/json_for_test.h"
 #include "services/monitor/left_out.h"
 
 namespace ipcrpc::monitor {
 namespace {
 
-using google::protobuf::ListValue;
-using google::protobuf::Struct;
-using google::protobuf::Value;
-
-std::string Text(const google::protobuf::Message& message) {
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(message, &json);
-  return json;
-}
-
-Struct ToStruct(const google::protobuf::Message& message) {
+Json ToJson(const google::protobuf::Message& message) {
   // The names that users get.
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = false;
-  std::string json;
-  Struct out;
-  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok() ||
-      !google::protobuf::util::JsonStringToMessage(json, &out).ok()) {
-    (*out.mutable_fields())["not JSON"].set_string_value(json);
+  std::string text;
+  if (google::protobuf::util::MessageToJsonString(message, &text, options).ok()) {
+    if (auto json = Json::Parse(text)) return *json;
   }
-  return out;
-}
-
-const Value* Find(const Struct& object, const std::string& key) {
-  auto found = object.fields().find(key);
-  return found == object.fields().end() ? nullptr : &found->second;
+  Json failure;
+  failure.kind = Json::Kind::kObject;
+  failure.object["not JSON"] = Json();
+  return failure;
 }
 
 bool IsLeftOut(std::string_view command, const std::string& path) {
@@ -70,99 +55,96 @@ struct Comparison {
   Walk walk;
   std::vector<std::string> differences;
 
-  void Differ(const std::string& path, const Value* theirs, const Value* ours) {
-    differences.push_back(absl::StrCat(path, ": ip has ", theirs ? Text(*theirs) : "nothing", ", we have ",
-                                       ours ? Text(*ours) : "nothing"));
+  void Differ(const std::string& path, const Json* theirs, const Json* ours) {
+    differences.push_back(absl::StrCat(path, ": ip has ", theirs ? theirs->Text() : "nothing", ", we have ",
+                                       ours ? ours->Text() : "nothing"));
   }
 
-  void Objects(const std::string& prefix, const Struct& theirs, const Struct& ours) {
+  void Objects(const std::string& prefix, const Json& theirs, const Json& ours) {
     std::set<std::string> seen;
-    for (const auto& [key, value] : theirs.fields()) {
+    for (const auto& [key, value] : theirs.object) {
       std::string path = prefix + key;
       std::string our_key = OurName(command, path, key);
       seen.insert(our_key);
-      const Value* our_value = Find(ours, our_key);
+      const Json* our_value = ours.Find(our_key);
       if (our_value == nullptr && LeftOutHere(path, value)) continue;
       Values(path, value, our_value);
     }
     if (walk != Walk::kBothWays) return;
-    for (const auto& [key, value] : ours.fields()) {
+    for (const auto& [key, value] : ours.object) {
       if (seen.count(key) == 0 && !IsOurAddition(command, prefix + key)) Differ(prefix + key, nullptr, &value);
     }
   }
 
-  bool LeftOutHere(const std::string& path, const Value& theirs) const {
+  bool LeftOutHere(const std::string& path, const Json& theirs) const {
     // Lifetimes are left out where they count down only.
-    if (command == "addr" && theirs.number_value() == 4294967295.0) return false;
+    if (command == "addr" && theirs.number == 4294967295.0) return false;
     return IsLeftOut(command, path);
   }
 
-  void Values(const std::string& path, const Value& theirs, const Value* ours) {
-    switch (theirs.kind_case()) {
-      case Value::kNullValue:
+  void Values(const std::string& path, const Json& theirs, const Json* ours) {
+    switch (theirs.kind) {
+      case Json::Kind::kNull:
         // A mark; but `"link": null` is a link below that is not known.
-        if (path == "link" ? ours != nullptr : (ours == nullptr || !ours->bool_value())) Differ(path, &theirs, ours);
+        if (path == "link" ? ours != nullptr : (ours == nullptr || !ours->boolean)) Differ(path, &theirs, ours);
         return;
-      case Value::kListValue:
+      case Json::Kind::kList:
         Lists(path, theirs, ours);
         return;
-      case Value::kStructValue:
-        if (ours == nullptr || !ours->has_struct_value()) {
-          if (!theirs.struct_value().fields().empty()) Differ(path, &theirs, ours);
-          return;
-        }
-        Objects(path + ".", theirs.struct_value(), ours->struct_value());
-        return;
-      case Value::kNumberValue:
-        // 64-bit numbers are strings in protobuf's JSON.
-        if (ours != nullptr && ours->kind_case() == Value::kStringValue &&
-            ours->string_value() == absl::StrCat(static_cast<uint64_t>(theirs.number_value()))) {
-          return;
-        }
-        [[fallthrough]];
-      default:
-        // False is not printed.
-        if (ours == nullptr && theirs.kind_case() == Value::kBoolValue && !theirs.bool_value()) return;
-        if (ours == nullptr || !google::protobuf::util::MessageDifferencer::Equals(theirs, *ours)) {
+      case Json::Kind::kObject:
+        if (ours != nullptr && ours->kind == Json::Kind::kObject) {
+          Objects(path + ".", theirs, *ours);
+        } else if (!theirs.object.empty()) {
           Differ(path, &theirs, ours);
         }
+        return;
+      case Json::Kind::kNumber:
+        // 64-bit numbers are strings in protobuf's JSON.
+        if (ours != nullptr && ours->string == absl::StrCat(static_cast<uint64_t>(theirs.number))) return;
+        break;
+      case Json::Kind::kBool:
+        // False is not printed.
+        if (ours == nullptr && !theirs.boolean) return;
+        break;
+      case Json::Kind::kString: break;
     }
+    if (ours == nullptr || theirs != *ours) Differ(path, &theirs, ours);
   }
 
-  void Lists(const std::string& path, const Value& theirs, const Value* ours) {
-    const auto& their_list = theirs.list_value().values();
-    static const ListValue empty;
-    const auto& our_list = ours == nullptr ? empty.values() : ours->list_value().values();
-    if (their_list.size() != our_list.size()) return Differ(path, &theirs, ours);
-    for (int i = 0; i < their_list.size(); ++i) {
-      if (their_list[i].has_struct_value()) {
-        Objects(path + ".", their_list[i].struct_value(), our_list[i].struct_value());
+  void Lists(const std::string& path, const Json& theirs, const Json* ours) {
+    static const Json empty;
+    const Json& our_list = ours == nullptr ? empty : *ours;
+    if (theirs.list.size() != our_list.list.size()) return Differ(path, &theirs, ours);
+    for (size_t i = 0; i < theirs.list.size(); ++i) {
+      if (theirs.list[i].kind == Json::Kind::kObject) {
+        Objects(path + ".", theirs.list[i], our_list.list[i]);
       } else {
-        Values(path, their_list[i], &our_list[i]);
+        Values(path, theirs.list[i], &our_list.list[i]);
       }
     }
   }
 };
 
 // The items that `ip` lists; addresses are inside their links there.
-bool TheirItems(std::string_view command, const std::string& json, std::vector<Struct>* items) {
-  ListValue list;
+bool TheirItems(std::string_view command, const std::string& text, std::vector<Json>* items) {
   // `ip` prints nothing at all for an empty list of rules or next hops.
-  if (json.empty()) return true;
-  if (!google::protobuf::util::JsonStringToMessage(json, &list).ok()) return false;
-  for (const Value& value : list.values()) {
+  if (text.empty()) return true;
+  auto list = Json::Parse(text);
+  if (!list || list->kind != Json::Kind::kList) return false;
+  for (Json& value : list->list) {
     if (command != "addr") {
-      items->push_back(value.struct_value());
+      items->push_back(std::move(value));
       continue;
     }
-    const Value* addresses = Find(value.struct_value(), "addr_info");
-    const Value* ifindex = Find(value.struct_value(), "ifindex");
-    if (addresses == nullptr || ifindex == nullptr) return false;
-    for (const Value& address : addresses->list_value().values()) {
-      items->push_back(address.struct_value());
+    const Json* addresses = value.Find("addr_info");
+    const Json* ifindex = value.Find("ifindex");
+    const Json* ifname = value.Find("ifname");
+    if (addresses == nullptr || ifindex == nullptr || ifname == nullptr) return false;
+    for (Json address : addresses->list) {
       // Which link it is on is a part of it.
-      (*items->back().mutable_fields())["ifindex"] = *ifindex;
-      (*items->back().mutable_fields())["dev"] = *Find(value.struct_value(), "ifname");
+      address.object["ifindex"] = *ifindex;
+      address.object["dev"] = *ifname;
+      items->push_back(std::move(address));
     }
   }
   return true;
@@ -172,13 +154,13 @@ bool TheirItems(std::string_view command, const std::string& json, std::vector<S
 
 std::vector<std::string> CompareWithIproute2(std::string_view command, Walk walk, const std::string& theirs,
                                              const std::vector<const google::protobuf::Message*>& ours) {
-  std::vector<Struct> their_items;
+  std::vector<Json> their_items;
   if (!TheirItems(command, theirs, &their_items)) return {absl::StrCat("not the JSON that is known: ", theirs)};
-  std::vector<Struct> our_items;
-  for (const auto* message : ours) our_items.push_back(ToStruct(*message));
+  std::vector<Json> our_items;
+  for (const auto* message : ours) our_items.push_back(ToJson(*message));
 
   std::vector<std::string> differences;
-  for (const Struct& item : their_items) {
+  for (const Json& item : their_items) {
     // Its own is the one that agrees; else the nearest is shown.
     size_t best = our_items.size();
     std::vector<std::string> nearest;
@@ -192,16 +174,16 @@ std::vector<std::string> CompareWithIproute2(std::string_view command, Walk walk
       if (nearest.empty() && best == i) break;
     }
     if (best == our_items.size()) {
-      differences.push_back(absl::StrCat("ip alone has ", Text(item)));
+      differences.push_back(absl::StrCat("ip alone has ", item.Text()));
     } else if (!nearest.empty()) {
-      for (const std::string& line : nearest) differences.push_back(absl::StrCat(Text(item), "\n    ", line));
+      for (const std::string& line : nearest) differences.push_back(absl::StrCat(item.Text(), "\n    ", line));
     } else {
       our_items.erase(our_items.begin() + static_cast<long>(best));
     }
   }
   // When some differ, those left over have been shown beside them already.
   if (differences.empty()) {
-    for (const Struct& item : our_items) differences.push_back(absl::StrCat("we alone have ", Text(item)));
+    for (const Json& item : our_items) differences.push_back(absl::StrCat("we alone have ", item.Text()));
   }
   return differences;
 }

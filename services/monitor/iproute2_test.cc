@@ -253,7 +253,7 @@ TEST_F(Iproute2Test, EventsKeepTheListInAgreement) {
            "-6 route replace 2001:db8::/32 via fd00::7 metric 5", "-6 route add 2001:db8::/32 dev v0 metric 6",
            // Announced for another kind of object.
            "nexthop replace id 7 via 10.0.0.99 dev v0", "nexthop del id 8", "link set v0 name w0",
-           "link set v1 nomaster", "link set v1 master br0",
+           "link set v1 nomaster", "link set v1 master br0", "link set br0 type bridge stp_state 1",
            // Not announced: routes of a link that goes down, or whose source address is gone.
            "addr del 10.0.0.1/24 dev w0", "link set v1 down", "link set v1 up", "link set w0 down", "link set w0 up",
            "rule del pref 200", "link del w0", "link del br0"}) {
@@ -263,6 +263,22 @@ TEST_F(Iproute2Test, EventsKeepTheListInAgreement) {
   }
   EXPECT_EQ(collector_->stats().overruns, 0);
   EXPECT_EQ(collector_->stats().malformed, 0);
+}
+
+// Announced for something else than the link that changes by it.
+TEST_F(Iproute2Test, ChangesOfALinkThatNoMessageAboutItTells) {
+  OpenAndRun();
+  OtherNetns other;
+  ASSERT_GT(other.pid(), 0);
+  IpLines("link add v0 type veth peer name v1\n link set v0 up");
+  ExpectAgreement(collector_.get(), store_.get(), "making a pair");
+  int status = 0;
+  RunShell("tc qdisc replace dev v0 root pfifo limit 5", &status);
+  ASSERT_EQ(status, 0);
+  ExpectAgreement(collector_.get(), store_.get(), "another queueing discipline");
+  EXPECT_GE(collector_->stats().gets, 1);
+  Ip(absl::StrCat("link set v1 netns ", other.pid()));
+  ExpectAgreement(collector_.get(), store_.get(), "the peer going to another namespace");
 }
 
 TEST_F(Iproute2Test, LinkAddIsAnEventInUnder100Ms) {

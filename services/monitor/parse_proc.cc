@@ -43,7 +43,11 @@ using Setter = void (Message::*)(uint64_t);
 
 template <typename Message, size_t N>
 void SetInOrder(const std::vector<uint64_t>& numbers, const Setter<Message> (&setters)[N], Message* out) {
-  for (size_t i = 0; i < N && i < numbers.size(); ++i) (out->*setters[i])(numbers[i]);
+  for (size_t i = 0; i < N && i < numbers.size(); ++i) {
+    // Through a copy: gcc 12's bounds check goes astray in (out->*setters[i])(…).
+    Setter<Message> set = setters[i];
+    (out->*set)(numbers[i]);
+  }
 }
 
 bool ParseCpuTimes(const Words& words, long ticks_per_second, v1::CpuTimes* out) {
@@ -286,7 +290,8 @@ void ParseDisks(std::string_view text, google::protobuf::RepeatedPtrField<v1::Di
     disk->set_major(major);
     disk->set_minor(minor);
     for (size_t i = 0; i < std::size(kSetters) && i < numbers.size(); ++i) {
-      if (kSetters[i] != nullptr) (disk->*kSetters[i])(numbers[i]);
+      Setter<v1::Disk> set = kSetters[i];
+      if (set != nullptr) (disk->*set)(numbers[i]);
     }
   }
 }
