@@ -71,42 +71,12 @@ function(ipcrpc_library name)
   target_link_libraries(${name} PUBLIC ipcrpc_flags ${ARG_DEPS} PRIVATE ipcrpc_warnings)
 endfunction()
 
-# ipcrpc_shared_library(NAME PIECES static target… HEADERS layer… DEPS …): what users link. Holds its pieces whole,
-# since what only users call must be in it too, and privately links DEPS, what the pieces need; installs itself, and the
-# public headers (LAYER/include) of the layers named. Target in this tree and after find_package(ipcrpc): ipcrpc::NAME.
-# What links it must not link one of its pieces as well: that would be a second runtime in the process.
-function(ipcrpc_shared_library name)
-  cmake_parse_arguments(ARG "" "" "PIECES;HEADERS;DEPS" ${ARGN})
-  list(TRANSFORM ARG_PIECES REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
-  add_library(${name} SHARED ${objects})
-  add_library(ipcrpc::${name} ALIAS ${name})
-  set_target_properties(${name} PROPERTIES
-    VERSION ${PROJECT_VERSION}
-    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-  target_link_libraries(${name} PRIVATE ${ARG_DEPS} PUBLIC "$<BUILD_INTERFACE:ipcrpc_flags>")
-  target_compile_features(${name} PUBLIC cxx_std_20)
-  # An undefined symbol is found here, not in the first program that calls it.
-  if(NOT IPCRPC_SANITIZE)
-    target_link_options(${name} PRIVATE -Wl,--no-undefined)
-  endif()
-  install(TARGETS ${name} EXPORT ipcrpcTargets LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
-          INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-  foreach(layer IN LISTS ARG_HEADERS)
-    target_include_directories(${name} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/${layer}/include>")
-    install(DIRECTORY "${PROJECT_SOURCE_DIR}/${layer}/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-            FILES_MATCHING PATTERN "*.h")
-  endforeach()
-endfunction()
-
-# ipcrpc_executable(NAME LAYER layer SRCS … [DEPS …] [INSTALL])
+# ipcrpc_executable(NAME LAYER layer SRCS … [DEPS …])
 function(ipcrpc_executable name)
-  cmake_parse_arguments(ARG "INSTALL" "LAYER" "SRCS;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LAYER" "SRCS;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   target_include_directories(${name} PRIVATE "${PROJECT_BINARY_DIR}/layers/${ARG_LAYER}")
   target_link_libraries(${name} PRIVATE ipcrpc_flags ipcrpc_warnings ${ARG_DEPS})
-  if(ARG_INSTALL)
-    install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
-  endif()
 endfunction()
 
 # What `tools/dev asan` and `tsan` build: the tests labelled `sanitize`, and no more.

@@ -1,14 +1,23 @@
-# The CMake package that users find: find_package(ipcrpc), targets ipcrpc::ipcrpc and ipcrpc::protoc-gen-ipcrpc, function
-# ipcrpc_generate. Libraries and programs install themselves where they are made (IpcrpcBuild.cmake).
+# What `cmake --install` puts in place: the library with its public headers, the programs, and the CMake package that users
+# find: find_package(ipcrpc), targets ipcrpc::ipcrpc and ipcrpc::protoc-gen-ipcrpc, function ipcrpc_generate.
 include(CMakePackageConfigHelpers)
 
-if(NOT TARGET ipcrpc)
-  return() # nothing to find yet
-endif()
-
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ipcrpc")
-install(TARGETS protoc-gen-ipcrpc EXPORT ipcrpcTargets RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(TARGETS ipcrpc ipcrpc_headers protoc-gen-ipcrpc EXPORT ipcrpcTargets
+        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+        RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(EXPORT ipcrpcTargets NAMESPACE ipcrpc:: DESTINATION "${package_dir}")
+foreach(layer transport rpc services)
+  if(EXISTS "${PROJECT_SOURCE_DIR}/${layer}/include")
+    install(DIRECTORY "${PROJECT_SOURCE_DIR}/${layer}/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+            FILES_MATCHING PATTERN "*.h")
+  endif()
+endforeach()
+foreach(program ipcrpc_tool ipcrpc-monitord)
+  if(TARGET ${program})
+    install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+  endif()
+endforeach()
 
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ipcrpcConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" INSTALL_DESTINATION "${package_dir}")
