@@ -3,15 +3,17 @@
 //
 //   sleeper                                   waker
 //   1  w = peer.wake_sequence (acquire)       1  publish: commit a record, or move head (release)
-//   2  own.sleep = ++epoch | kind | reasons   2  Fence()
+//   2  own.sleep = epoch | kind | reasons     2  Fence()
 //   3  Fence()                                3  s = peer.sleep; asleep, for this reason, not yet woken?
 //   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE; or ring the doorbell
 //   5  sleep while peer.wake_sequence == w
-//   6  own.sleep = ++epoch; look again
+//   6  own.sleep = epoch | awake; look again
 //
 // The two fences are a Dekker pair: either the sleeper's second look (4) sees what was published, or the waker (3)
-// sees the sleeper. The bump before the wake closes the window between 4 and 5. A wake is given once for each epoch.
-// tests/model/ has the models, and mutants without a fence, bump or second look that lose a wake-up.
+// sees the sleeper. The bump before the wake, whatever the kind of sleep, closes the window between 4 and 5. One wake is
+// given for each sleep word; the epoch in it moves on only when the peer has bumped since the last arming, so that a word
+// that was already answered is never armed again by mere wrapping round. tests/model/ has the models, and mutants
+// without a fence, bump or second look that lose a wake-up; docs/shm.md has the rules that came out of them.
 // After folly's EventCount (prepareWait / recheck / wait), with the waiter's RMW on a shared word taken out.
 #pragma once
 
@@ -28,19 +30,19 @@ class Sleeper {
  public:
   explicit Sleeper(Segment* own) : own_(own) {}
 
-  void Announce(SleepWord::Kind kind, uint32_t reasons) {
-    epoch_ += SleepWord::kEpochStep;
+  // `sequence` is the peer's wake_sequence, read just before.
+  void Announce(SleepWord::Kind kind, uint32_t reasons, uint32_t sequence) {
+    if (sequence != armed_at_) epoch_ += SleepWord::kEpochStep;
+    armed_at_ = sequence;
     own_->sleep.store(epoch_ | kind | reasons, std::memory_order_relaxed);
     Fence();
   }
-  void Retract() {
-    epoch_ += SleepWord::kEpochStep;
-    own_->sleep.store(epoch_, std::memory_order_relaxed);
-  }
+  void Retract() { own_->sleep.store(epoch_, std::memory_order_relaxed); }
 
  private:
   Segment* own_;
-  uint32_t epoch_ = 0;
+  uint32_t epoch_ = SleepWord::kEpochStep;
+  uint32_t armed_at_ = 0;
 };
 
 // Used by both roles: the sender wakes for data, the receiver for space.

@@ -106,9 +106,9 @@ ShmLink::Progress ShmLink::Fault(absl::string_view what) {
 void ShmLink::PublishHead() {
   if (published_head_ == reader_.head()) return;
   published_head_ = reader_.head();
-  // Pairs with the acquire in RingWriter::RefreshHead(): what was read may be overwritten.
+  // Pairs with the acquire in RingWriter::RefreshHead(): what was read may be overwritten. Then the peer may wait for it.
   own_->head.store(published_head_, std::memory_order_release);
-  head_moved_ = true;
+  waker_.WakeFor(SleepWord::kSpace);
 }
 
 ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
@@ -131,11 +131,7 @@ ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
       case FrameSink::Verdict::kConsumed:
         reader_.Consume();
         ++frames;
-        if (reader_.head() - published_head_ > reader_.size() / 8) {
-          PublishHead();
-          waker_.WakeFor(SleepWord::kSpace);
-          head_moved_ = false;
-        }
+        if (reader_.head() - published_head_ > reader_.size() / 8) PublishHead();
         break;
       case FrameSink::Verdict::kHold:
         held = true;
@@ -151,9 +147,6 @@ ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
     sink.OnSpace();
   }
   if (frames > 0) return Progress::kFrames;
-  // A producer that waits for space is woken once there is nothing else to do: while frames come, every
-  // eighth of the ring above.
-  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
   if (held) return Progress::kHeld;
   if (gone) {
     Close(absl::UnavailableError(absl::StrCat("the peer at ", description_, " is gone")));
@@ -178,14 +171,13 @@ uint32_t ShmLink::SleepReasons() const {
 bool ShmLink::TakeKick() { return std::exchange(kicks_taken_, kicks_.load(std::memory_order_acquire)) != kicks_taken_; }
 
 bool ShmLink::Wait(int64_t deadline_ns) {
-  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
   own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
   if (spin_.Spin([this] { return Ready(); }, [this] { return peer_cpu(); })) {
     TakeKick();
     return false;
   }
   const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
-  sleeper_.Announce(SleepWord::kFutex, SleepReasons());
+  sleeper_.Announce(SleepWord::kFutex, SleepReasons(), sequence);
   waiting_.store(true, std::memory_order_seq_cst);
   if (!Ready()) FutexWaitTwo(&peer_->wake_sequence, sequence, &kicks_, kicks_taken_, deadline_ns);
   waiting_.store(false, std::memory_order_relaxed);
@@ -198,9 +190,8 @@ bool ShmLink::Wait(int64_t deadline_ns) {
 }
 
 bool ShmLink::BeginSleep() {
-  if (std::exchange(head_moved_, false)) waker_.WakeFor(SleepWord::kSpace);
   own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
-  sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
+  sleeper_.Announce(SleepWord::kDoorbell, SleepReasons(), peer_->wake_sequence.load(std::memory_order_acquire));
   if (!Ready()) return true;
   sleeper_.Retract();
   TakeKick();

@@ -89,7 +89,6 @@ class ShmLink final : public Link {
   // receive role
   alignas(64) RingReader reader_;
   uint64_t published_head_ = 0;
-  bool head_moved_ = false;  // since the peer was last looked at for wanting space
   Mapping peer_ring_;
   uint32_t swaps_seen_ = 0;
   std::optional<PeerMemory> next_ring_;
