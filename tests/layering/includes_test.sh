@@ -50,7 +50,7 @@ wrong_includes() {
           complain("transport includes " path "; it knows no protobuf")
         if (FILENAME ~ /^[a-z]+\/include\// && (first in layers || first == "absl" || first == "boost"))
           complain("a public header includes " path "; those use <ipcrpc/…>, the standard library and protobuf alone")
-        # importer.h and parser.h are libprotobuf's, whatever their folder says.
+        # importer.h and parser.h are in libprotobuf itself, whatever their folder says.
         if (FILENAME !~ /^tools\/protoc_gen_ipcrpc\// && path ~ /^google\/protobuf\/compiler\// && path !~ /\/(importer|parser)\.h$/)
           complain("libprotoc belongs to protoc-gen-ipcrpc alone")
       }' - {transport,rpc,services,tools}/**/*.{h,cc} \
