@@ -1,5 +1,8 @@
 #include "transport/testing/link_driver.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -31,6 +34,17 @@ size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max) {
   const uint64_t kind = random % 100;
   const size_t bound = kind < 70 ? 256 : kind < 95 ? 8192 : max;
   return 1 + (random >> 8) % std::min(bound, max);
+}
+
+HangupWatch::HangupWatch(Link& link) : stop_(eventfd(0, EFD_CLOEXEC)), thread_([this, &link] {
+    pollfd fds[] = {{.fd = link.event_fd(), .events = POLLRDHUP, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+    poll(fds, 2, -1);
+    if (fds[0].revents != 0) link.NotePeerGone();
+  }) {}
+
+HangupWatch::~HangupWatch() {
+  eventfd_write(stop_.get(), 1);
+  thread_.join();
 }
 
 FrameSink::Verdict LinkDriver::OnFrame(std::span<const std::byte> frame, bool) {

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "transport/base/clock.h"
+#include "transport/base/fd.h"
 #include "transport/link.h"
 
 namespace ipcrpc {
@@ -21,10 +23,21 @@ size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max);
 
 inline int64_t InMs(int64_t ms) { return MonotonicNs() + ms * 1'000'000; }
 
+// What watches for the peer's end on behalf of a thread in Wait(): the job of transport/runtime, done here by a thread.
+class HangupWatch {
+ public:
+  explicit HangupWatch(Link& link);
+  ~HangupWatch();
+
+ private:
+  UniqueFd stop_;
+  std::thread thread_;
+};
+
 // Both roles of a link, in one thread.
 class LinkDriver final : public FrameSink {
  public:
-  explicit LinkDriver(Link& link) : link_(link) {}
+  explicit LinkDriver(Link& link) : link_(link), watch_(link) {}
 
   std::function<Verdict(Bytes)> on_frame = [](Bytes) { return Verdict::kConsumed; };
   int frames = 0;  // consumed
@@ -46,6 +59,7 @@ class LinkDriver final : public FrameSink {
 
  private:
   Link& link_;
+  HangupWatch watch_;
 };
 
 }  // namespace ipcrpc

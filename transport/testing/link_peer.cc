@@ -100,6 +100,7 @@ class ReceivingSink final : public FrameSink {
 };
 
 int Flood(Link& link, uint64_t seed, uint64_t peer_seed, uint64_t count) {
+  HangupWatch watch(link);
   ReceivingSink sink(peer_seed);
   std::atomic<bool> sent = false;
   std::thread sender([&] {
