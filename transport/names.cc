@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,8 +18,10 @@
 #include "absl/strings/ascii.h"
 #include "transport/base/clock.h"
 #include "transport/base/fd.h"
+#include "transport/base/process.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/snapshot/file_names.h"
 #include "transport/unix_address.h"
 
 namespace ipcrpc {
@@ -29,7 +30,8 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 4> kSuffixes = {".sock", ".shm", ".fifo", ".snap"};
+constexpr std::array<std::string_view, 5> kSuffixes = {".sock", ".shm", ".fifo", snapshot::kSuffix,
+                                                       snapshot::kNewSuffix};
 
 std::string Environment(const char* name) {
   const char* value = secure_getenv(name);
@@ -79,23 +81,6 @@ std::optional<std::string> ReadSmallFile(int dir, const std::string& path) {
   return std::string(buffer, static_cast<size_t>(n));
 }
 
-// 0 when there is no such process, or /proc does not show it.
-uint64_t StartTimeOf(pid_t pid) {
-  const std::optional<std::string> text = ReadSmallFile(AT_FDCWD, Cat("/proc/", pid, "/stat"));
-  if (!text) return 0;
-  // The command, in parentheses, may hold anything: count from its end, which is field 2.
-  const size_t close = text->rfind(')');
-  if (close == text->npos || close + 2 > text->size()) return 0;
-  constexpr int kFieldsBetween = 22 - 3;
-  std::string_view rest = std::string_view(*text).substr(close + 2);
-  for (int i = 0; i < kFieldsBetween; ++i) {
-    const size_t space = rest.find(' ');
-    if (space == rest.npos) return 0;
-    rest.remove_prefix(space + 1);
-  }
-  return ParseNumber<uint64_t>(rest.substr(0, rest.find(' '))).value_or(0);
-}
-
 LockOwner ParseLockOwner(std::string_view text) {
   LockOwner owner;
   while (!text.empty()) {
@@ -107,9 +92,7 @@ LockOwner ParseLockOwner(std::string_view text) {
   }
   if (owner.pid < 0) owner.pid = 0;
   if (owner.pid == 0) return owner;
-  const uint64_t now_start = StartTimeOf(owner.pid);
-  owner.alive = now_start != 0 ? (owner.start_time == 0 || owner.start_time == now_start)
-                               : kill(owner.pid, 0) == 0 || errno == EPERM;
+  owner.alive = ProcessAlive(owner.pid, owner.start_time);
   return owner;
 }
 
@@ -136,8 +119,12 @@ void RemoveLeftOvers(const std::string& base) {
     const std::string path = Cat(base, suffix);
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
+    if (S_ISREG(info.st_mode) && suffix == snapshot::kSuffix) {
+      snapshot::RemoveDead(path);
+      continue;
+    }
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening
-                                             : S_ISFIFO(info.st_mode) || (S_ISREG(info.st_mode) && suffix == ".snap");
+                                             : S_ISFIFO(info.st_mode) || (S_ISREG(info.st_mode) && suffix == snapshot::kNewSuffix);
     if (ours) unlink(path.c_str());
   }
 }
@@ -175,7 +162,7 @@ absl::Status OpenError(const std::string& path, int error) {
 }
 
 absl::Status WriteOwner(int fd, const std::string& path) {
-  const std::string text = Cat("pid ", getpid(), "\nstart ", StartTimeOf(getpid()), "\n");
+  const std::string text = Cat("pid ", getpid(), "\nstart ", ProcessStartTime(getpid()), "\n");
   if (ftruncate(fd, 0) == 0 && pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size())) {
     return absl::OkStatus();
   }

@@ -1,8 +1,6 @@
 #include "transport/unix_socket.h"
 
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -12,6 +10,7 @@
 #include <mutex>
 #include <vector>
 
+#include "transport/address_parameters.h"
 #include "transport/base/clock.h"
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
@@ -25,58 +24,7 @@ namespace {
 
 constexpr int kBacklog = 4096;  // the kernel cuts it to net.core.somaxconn
 
-const std::string* FindParameter(const Address& address, std::string_view key) {
-  const auto found = address.parameters.find(key);
-  return found == address.parameters.end() ? nullptr : &found->second;
-}
-
-absl::Status BadParameter(const Address& address, std::string_view key, std::string_view expected) {
-  return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': parameter ", key, "='",
-                                                 address.parameters.find(key)->second, "'; expected ", expected));
-}
-
-// ---- users and groups --------------------------------------------------------------------------
-
-constexpr size_t kNameBuffer = 16384;
-
-absl::StatusOr<uid_t> UidParameter(const Address& address, std::string_view key) {
-  const std::string& text = *FindParameter(address, key);
-  if (const auto number = ParseNumber<uid_t>(text)) return *number;
-  std::vector<char> buffer(kNameBuffer);
-  passwd entry = {}, *result = nullptr;
-  getpwnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
-  if (result == nullptr) return BadParameter(address, key, "a uid or the name of a user here");
-  return result->pw_uid;
-}
-
-absl::StatusOr<gid_t> GidParameter(const Address& address, std::string_view key) {
-  const std::string& text = *FindParameter(address, key);
-  if (const auto number = ParseNumber<gid_t>(text)) return *number;
-  std::vector<char> buffer(kNameBuffer);
-  group entry = {}, *result = nullptr;
-  getgrnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
-  if (result == nullptr) return BadParameter(address, key, "a gid or the name of a group here");
-  return result->gr_gid;
-}
-
-absl::StatusOr<mode_t> ModeParameter(const Address& address) {
-  const std::string* text = FindParameter(address, "mode");
-  if (text == nullptr) return mode_t{0600};
-  const std::optional<mode_t> mode = ParseNumber<mode_t>(*text, 8);
-  if (!mode || *mode > 0777) return BadParameter(address, "mode", "permissions in octal, like 0666");
-  return *mode;
-}
-
 // ---- binding -----------------------------------------------------------------------------------
-
-absl::StatusOr<std::string> AbsolutePath(const std::string& path) {
-  if (path.starts_with('/')) return path;
-  char directory[4096];
-  if (getcwd(directory, sizeof directory) == nullptr) {
-    return absl::ErrnoToStatus(errno, Cat("cannot tell the current directory, where ", path, " would be"));
-  }
-  return Cat(directory, "/", path);
-}
 
 // Makes `path` free: removes a socket on which nobody answers. The name's lock is ours.
 absl::Status ClearName(const std::string& path) {

@@ -24,6 +24,23 @@ inline void Fence() {
 #endif
 }
 
+// The fences of a seqlock; no instruction on x86. Release: what comes before it is seen by whoever sees a store that
+// comes after it. Acquire: the mirror image, for loads before it and what comes after.
+inline void ReleaseFence() {
+#if defined(IPCRPC_TSAN)
+  Fence();
+#else
+  std::atomic_thread_fence(std::memory_order_release);
+#endif
+}
+inline void AcquireFence() {
+#if defined(IPCRPC_TSAN)
+  Fence();
+#else
+  std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+
 inline void CpuRelax() {
 #if defined(__x86_64__)
   _mm_pause();

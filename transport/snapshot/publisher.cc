@@ -1,0 +1,117 @@
+// RawSnapshotPublisher: which segment is written, and when it has to be another.
+#include <unistd.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "ipcrpc/raw_snapshot.h"
+#include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/snapshot/error.h"
+#include "transport/snapshot/file_home.h"
+
+namespace ipcrpc {
+namespace {
+
+using snapshot::FileHome;
+using snapshot::OwnSegment;
+
+// A quarter more than is needed now, in whole pages; so that growth is rare.
+uint64_t SlotBytesFor(size_t size) {
+  constexpr uint64_t kPage = 4096;
+  return std::min((size + size / 4 + kPage) / kPage * kPage, snapshot::kMaxSlotBytes);
+}
+
+// The number after `epoch`. Its low half is never that of kMoved, which has to change the futex word.
+uint64_t Next(uint64_t epoch) {
+  ++epoch;
+  return static_cast<uint32_t>(epoch) == static_cast<uint32_t>(snapshot::kMoved) ? epoch + 1 : epoch;
+}
+
+// Where a segment's numbers begin: beyond those of any writer before, which publish less than once a microsecond.
+uint64_t NowMicros() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+}  // namespace
+
+struct RawSnapshotPublisher::State {
+  State(std::string at, SnapshotSchema what) : place(std::move(at)), schema(std::move(what)) {}
+
+  const std::string place;
+  const SnapshotSchema schema;
+  const pid_t owner = getpid();
+
+  mutable std::mutex mu;
+  std::unique_ptr<FileHome> home;
+  std::optional<OwnSegment> segment;
+  uint64_t epoch = 0;
+
+  absl::Status Publish(const void* data, size_t size);
+  absl::Status PublishInNew(const void* data, size_t size);
+};
+
+absl::Status RawSnapshotPublisher::State::Publish(const void* data, size_t size) {
+  if (owner != getpid()) {
+    return absl::FailedPreconditionError(Cat("snapshot '", place, "' belongs to pid ", owner, ", of which this process was forked"));
+  }
+  if (size > snapshot::kMaxSlotBytes) {
+    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': ", size, " bytes to publish, ", snapshot::kMaxSlotBytes, " is the most"));
+  }
+  if (!segment || size > segment->slot_bytes() || segment->broken()) return PublishInNew(data, size);
+  epoch = Next(epoch);
+  segment->Publish(epoch, data, size);
+  return absl::OkStatus();
+}
+
+absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t size) {
+  if (schema.type_name.size() > snapshot::kMaxTypeNameBytes || schema.descriptors.size() > snapshot::kMaxDescriptorBytes) {
+    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': type name and descriptors of ", schema.type_name.size(), " and ",
+                                            schema.descriptors.size(), " bytes; ", snapshot::kMaxTypeNameBytes, " and ",
+                                            snapshot::kMaxDescriptorBytes, " are the most"));
+  }
+  if (home == nullptr) {
+    ASSIGN_OR_RETURN(home, FileHome::Take(place));
+  }
+  const uint64_t slot_bytes = SlotBytesFor(size);
+  ASSIGN_OR_RETURN(const UniqueFd file, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
+  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(file, schema, slot_bytes));
+  const uint64_t first = Next(std::max(epoch, NowMicros()));
+  grown.Publish(first, data, size);
+  RETURN_IF_ERROR(home->Place(file));
+  epoch = first;
+  // Only now, so that readers who look for the successor find it.
+  if (segment) segment->MarkMoved();
+  segment.reset();
+  segment.emplace(std::move(grown));
+  return absl::OkStatus();
+}
+
+RawSnapshotPublisher::RawSnapshotPublisher(std::string place, SnapshotSchema schema)
+    : state_(new State(std::move(place), std::move(schema))) {}
+
+RawSnapshotPublisher::~RawSnapshotPublisher() {
+  if (state_->owner != getpid()) return;
+  if (state_->home != nullptr) state_->home->Remove();
+  if (state_->segment) state_->segment->MarkMoved();
+}
+
+SnapshotError RawSnapshotPublisher::Publish(const void* data, size_t size) {
+  const std::lock_guard lock(state_->mu);
+  return snapshot::ToError(state_->Publish(data, size));
+}
+
+void RawSnapshotPublisher::Beat() {
+  const std::lock_guard lock(state_->mu);
+  if (state_->segment && state_->owner == getpid()) state_->segment->Beat();
+}
+
+std::string RawSnapshotPublisher::path() const {
+  const std::lock_guard lock(state_->mu);
+  return state_->home == nullptr ? "" : state_->home->path();
+}
+
+}  // namespace ipcrpc

@@ -1,0 +1,255 @@
+// RawSnapshotReader: which segment is read, and what to do when it is over, silent or broken.
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "ipcrpc/raw_snapshot.h"
+#include "transport/base/atomics.h"
+#include "transport/base/clock.h"
+#include "transport/base/futex.h"
+#include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/snapshot/error.h"
+#include "transport/snapshot/file_home.h"
+#include "transport/snapshot/file_names.h"
+
+namespace ipcrpc {
+namespace {
+
+using snapshot::ViewedSegment;
+
+constexpr int kAttempts = 8;
+// How long a death may go unseen by who waits.
+constexpr int64_t kLookEveryNs = 1'000'000'000;
+
+// What a reader without a segment looks at: always other than what it has.
+constexpr std::atomic<uint64_t> kNothing{snapshot::kMoved};
+
+absl::Status DeadWriter(const SnapshotWriter& writer, const std::string& path) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(writer.silence).count();
+  if (writer.state == SnapshotWriter::State::kDead) {
+    return absl::UnavailableError(Cat("the writer of ", path, " is dead: pid ", writer.pid, ", last heard of ", seconds, " s ago"));
+  }
+  return absl::UnavailableError(Cat("the writer of ", path, " has been silent for ", seconds, " s, and its process (pid ", writer.pid,
+                                    " of another PID namespace) cannot be seen from here"));
+}
+
+// Memory to copy a publication to.
+struct Buffer {
+  std::unique_ptr<uint64_t[]> words;
+  uint64_t bytes = 0;
+
+  // Grows to `wanted`, and keeps the first `used` bytes.
+  void Reserve(uint64_t wanted, size_t used) {
+    if (bytes >= wanted) return;
+    auto larger = std::make_unique_for_overwrite<uint64_t[]>(wanted / sizeof(uint64_t));
+    if (used != 0) std::memcpy(larger.get(), words.get(), used);
+    words = std::move(larger);
+    bytes = wanted;
+  }
+};
+
+}  // namespace
+
+struct RawSnapshotReader::State {
+  State(std::string at, SnapshotReaderOptions how, SnapshotSchema what)
+      : place(std::move(at)), options(how), expected(std::move(what)) {}
+
+  const std::string place;
+  const SnapshotReaderOptions options;
+  const SnapshotSchema expected;
+
+  std::optional<ViewedSegment> segment;
+  snapshot::FoundFile file;  // what `segment` maps, or mapped last; its fd is closed
+  struct stat identity = {};
+  int64_t looked_ns = 0;  // when we last asked the system about writer and file
+
+  Buffer current;  // what the user has
+  Buffer spare;
+  uint64_t revision = 0;
+  size_t size = 0;
+
+  absl::Status Open();
+  absl::Status CheckSchema(const snapshot::FoundFile& found) const;
+  absl::Status Read();
+  absl::Status CutShort();
+  absl::Status CheckSilence();
+  absl::Status Look();
+  absl::Status Wait(int64_t deadline_ns);
+  SnapshotWriter Writer() const;
+
+  bool Changed() const { return !segment || segment->latest().load(std::memory_order_acquire) != revision; }
+};
+
+// ---- finding it --------------------------------------------------------------------------------
+
+absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundFile& found) const {
+  const SnapshotSchema& schema = found.shape.schema;
+  if (!expected.type_name.empty() && schema.type_name != expected.type_name) {
+    return absl::FailedPreconditionError(Cat(found.path, " holds ", schema.type_name.empty() ? "no known message type" : schema.type_name,
+                                             "; expected ", expected.type_name));
+  }
+  if (options.same_schema_only && schema.fingerprint != expected.fingerprint) {
+    return absl::FailedPreconditionError(Cat(found.path, " holds another version of ", schema.type_name, " than this program knows"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RawSnapshotReader::State::Open() {
+  ASSIGN_OR_RETURN(const snapshot::ReadPlace where, snapshot::ParseReadPlace(place));
+  ASSIGN_OR_RETURN(snapshot::FoundFile found, snapshot::FindFile(where));
+  RETURN_IF_ERROR(CheckSchema(found));
+  struct stat info;
+  if (fstat(found.fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", found.path));
+  ASSIGN_OR_RETURN(ViewedSegment view, ViewedSegment::Map(found.fd, found.shape, options.guard_sigbus));
+  found.fd.reset();
+  file = std::move(found);
+  identity = info;
+  // Now, so that reading allocates nothing.
+  current.Reserve(file.shape.slot_bytes, size);
+  spare.Reserve(file.shape.slot_bytes, 0);
+  segment.emplace(std::move(view));
+  return absl::OkStatus();
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+absl::Status RawSnapshotReader::State::CutShort() {
+  segment.reset();
+  return absl::DataLossError(Cat(file.path, " was cut short while it was read"));
+}
+
+absl::Status RawSnapshotReader::State::Read() {
+  bool opened = false;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    if (!segment) {
+      RETURN_IF_ERROR(Open());
+      opened = true;
+    }
+    const uint64_t epoch = segment->latest().load(std::memory_order_acquire);
+    if (segment->broken()) return CutShort();
+    if (epoch == snapshot::kMoved) {
+      segment.reset();
+      continue;
+    }
+    if (epoch == revision && !opened) return CheckSilence();
+    size_t length = 0;
+    const ViewedSegment::Outcome outcome = segment->Copy(epoch, spare.words.get(), length);
+    if (segment->broken()) return CutShort();
+    if (outcome == ViewedSegment::Outcome::kCopied) {
+      std::swap(current, spare);
+      revision = epoch;
+      size = length;
+      return CheckSilence();
+    }
+    if (outcome == ViewedSegment::Outcome::kInvalid || epoch == 0) {
+      segment.reset();
+      return absl::DataLossError(Cat(file.path, " is not well-formed: no writer leaves it like this"));
+    }
+    CpuRelax();
+  }
+  return absl::AbortedError(Cat("snapshot '", place, "' changed faster than it could be read, ", kAttempts, " times"));
+}
+
+// ---- its writer --------------------------------------------------------------------------------
+
+SnapshotWriter RawSnapshotReader::State::Writer() const {
+  SnapshotWriter writer = snapshot::WriterOf(file.shape);
+  if (segment) writer.silence = std::chrono::nanoseconds(std::max<int64_t>(0, MonotonicNs() - segment->heartbeat_ns()));
+  return writer;
+}
+
+// Whether what we read is still what its writer writes; asks the system.
+absl::Status RawSnapshotReader::State::Look() {
+  looked_ns = MonotonicNs();
+  struct stat info;
+  const bool there = stat(file.path.c_str(), &info) == 0 && info.st_dev == identity.st_dev && info.st_ino == identity.st_ino;
+  if (!there) {
+    // Somebody put another in its place without a word to us: Changed().
+    segment.reset();
+    return absl::OkStatus();
+  }
+  const SnapshotWriter writer = Writer();
+  const bool silent = options.max_silence.count() > 0 && writer.silence > options.max_silence;
+  if (writer.state == SnapshotWriter::State::kAlive || (writer.state == SnapshotWriter::State::kInvisible && !silent)) {
+    return absl::OkStatus();
+  }
+  return DeadWriter(writer, file.path);
+}
+
+absl::Status RawSnapshotReader::State::CheckSilence() {
+  if (options.max_silence.count() == 0) return absl::OkStatus();
+  const int64_t heard_ns = std::max(segment->heartbeat_ns(), looked_ns);
+  if (MonotonicNs() - heard_ns <= options.max_silence.count()) return absl::OkStatus();
+  const absl::Status status = Look();
+  if (!status.ok()) looked_ns = 0;  // say so again the next time
+  return status;
+}
+
+absl::Status RawSnapshotReader::State::Wait(int64_t deadline_ns) {
+  while (!Changed()) {
+    const int64_t now = MonotonicNs();
+    if (now - looked_ns >= kLookEveryNs) {
+      const absl::Status status = Look();
+      if (!status.ok()) looked_ns = 0;
+      RETURN_IF_ERROR(status);
+      continue;
+    }
+    if (now >= deadline_ns) return absl::DeadlineExceededError(Cat("snapshot '", place, "' did not change in time"));
+    FutexWait(snapshot::FutexWord(segment->latest()), static_cast<uint32_t>(revision), FutexScope::kShared,
+              std::min(deadline_ns, looked_ns + kLookEveryNs));
+  }
+  return absl::OkStatus();
+}
+
+// ---- the public face ---------------------------------------------------------------------------
+
+RawSnapshotReader::RawSnapshotReader(std::string place, SnapshotReaderOptions options, SnapshotSchema expected)
+    : state_(new State(std::move(place), options, std::move(expected))), latest_(&kNothing) {}
+
+RawSnapshotReader::~RawSnapshotReader() = default;
+
+SnapshotError RawSnapshotReader::Read() {
+  const absl::Status status = state_->Read();
+  latest_ = state_->segment ? &state_->segment->latest() : &kNothing;
+  revision_ = state_->revision;
+  data_ = state_->current.words.get();
+  size_ = state_->size;
+  return snapshot::ToError(status);
+}
+
+SnapshotError RawSnapshotReader::WaitForChange(std::chrono::steady_clock::time_point deadline) {
+  // steady_clock is CLOCK_MONOTONIC.
+  const absl::Status status = state_->Wait(std::chrono::nanoseconds(deadline.time_since_epoch()).count());
+  latest_ = state_->segment ? &state_->segment->latest() : &kNothing;
+  return snapshot::ToError(status);
+}
+
+SnapshotWriter RawSnapshotReader::writer() const { return state_->Writer(); }
+const SnapshotSchema& RawSnapshotReader::schema() const { return state_->file.shape.schema; }
+const std::string& RawSnapshotReader::path() const { return state_->file.path; }
+
+std::vector<std::string> ListSnapshots() {
+  std::set<std::string> names;
+  for (const std::string& directory : ClientDirectories()) {
+    DIR* dir = opendir(directory.c_str());
+    if (dir == nullptr) continue;
+    while (const dirent* entry = readdir(dir)) {
+      const std::string_view name = entry->d_name;
+      if (name.size() > snapshot::kSuffix.size() && name.ends_with(snapshot::kSuffix)) {
+        names.emplace(name.substr(0, name.size() - snapshot::kSuffix.size()));
+      }
+    }
+    closedir(dir);
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace ipcrpc
