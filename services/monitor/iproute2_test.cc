@@ -18,6 +18,7 @@
 #include "gtest/gtest.h"
 #include "services/monitor/iproute2_json_for_test.h"
 #include "services/monitor/net_collector.h"
+#include "services/monitor/net_monitor.h"
 #include "services/monitor/netns_for_test.h"
 
 namespace ipcrpc::monitor {
@@ -263,6 +264,47 @@ TEST_F(Iproute2Test, EventsKeepTheListInAgreement) {
   }
   EXPECT_EQ(collector_->stats().overruns, 0);
   EXPECT_EQ(collector_->stats().malformed, 0);
+}
+
+// Some steps of neighbours are not announced: the monitor's lists have them all the same.
+TEST_F(Iproute2Test, TheMonitorListsNeighborsAsTheyAre) {
+  auto monitor = NetMonitor::Start(&FailOn);
+  ASSERT_TRUE(monitor.ok()) << monitor.status();
+  IpLines(R"(
+    link add v0 type veth peer name v1
+    addr add 10.0.0.1/24 dev v0
+    link set v0 up
+    link set v1 up
+  )");
+  int status;
+  // Nobody answers: INCOMPLETE, then FAILED.
+  RunShell("bash -c 'echo x > /dev/udp/10.0.0.2/9'", &status);
+  std::vector<std::string> differences;
+  int neighbors = 0;
+  for (auto end = steady_clock::now() + milliseconds(2500); steady_clock::now() < end;) {
+    v1::ListRequest request;
+    request.add_kinds(v1::NetObject::NEIGHBOR);
+    auto reply = (*monitor)->List(request);
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    std::vector<const google::protobuf::Message*> ours;
+    for (const v1::Neighbor& neighbor : reply->neighbors()) ours.push_back(&neighbor);
+    neighbors = reply->neighbors_size();
+    differences = CompareWithIproute2("neigh", Walk::kBothWays, Ip("-j neigh show nud all"), ours);
+    if (differences.empty() && neighbors > 0) break;
+    std::this_thread::sleep_for(milliseconds(50));
+  }
+  EXPECT_EQ(absl::StrJoin(differences, "\n"), "");
+  EXPECT_GT(neighbors, 0);
+  // Lists of other kinds, and many in a row, do not read each time.
+  uint64_t dumps = (*monitor)->stats().dumps;
+  v1::ListRequest links;
+  links.add_kinds(v1::NetObject::LINK);
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE((*monitor)->List(links).ok());
+  EXPECT_EQ((*monitor)->stats().dumps, dumps);
+  auto watcher = (*monitor)->Watch({});
+  ASSERT_TRUE(watcher.ok());
+  (*monitor)->Shutdown();
+  EXPECT_EQ((*watcher)->TryNext().status().code(), absl::StatusCode::kUnavailable);
 }
 
 // Announced for something else than the link that changes by it.

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <string_view>
 
@@ -57,6 +58,22 @@ void AskFileSystem(const std::string& path, v1::Mount* mount) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::chrono::nanoseconds> WatchInterval(const v1::WatchStatusRequest& request) {
+  using std::chrono::nanoseconds;
+  if (!request.has_interval()) return std::chrono::seconds(1);
+  constexpr nanoseconds kLeast = std::chrono::milliseconds(10), kMost = std::chrono::hours(24);
+  int64_t seconds = request.interval().seconds();
+  int32_t nanos = request.interval().nanos();
+  // Compared before it is added up, as the seconds may be any number.
+  bool valid = nanos >= 0 && nanos < 1'000'000'000 && seconds >= 0 && seconds <= 86'400;
+  nanoseconds interval = valid ? std::chrono::seconds(seconds) + nanoseconds(nanos) : nanoseconds(-1);
+  if (interval < kLeast || interval > kMost) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("interval ", seconds, " s ", nanos, " ns: it must be from 10 ms to one day"));
+  }
+  return interval;
+}
 
 absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& request) const {
   std::set<int> sections(request.sections().begin(), request.sections().end());

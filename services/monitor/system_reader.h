@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,10 @@
 namespace ipcrpc::monitor {
 
 namespace v1 = ::ipcrpc::monitor::v1;
+
+// How often a watcher of the status wants it.
+// INVALID_ARGUMENT: not a duration, or outside the limits that the proto names.
+absl::StatusOr<std::chrono::nanoseconds> WatchInterval(const v1::WatchStatusRequest& request);
 
 // Reads the state of the machine. Keeps nothing between calls; any thread may call.
 class SystemReader {

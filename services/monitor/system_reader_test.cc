@@ -63,6 +63,22 @@ TEST(SystemReaderTest, RefusesASectionThatDoesNotExist) {
   EXPECT_THAT(std::string(reply.status().message()), testing::HasSubstr("99"));
 }
 
+TEST(WatchIntervalTest, HasADefaultAndLimits) {
+  v1::WatchStatusRequest request;
+  EXPECT_EQ(*WatchInterval(request), std::chrono::seconds(1));
+  auto of = [&](int64_t seconds, int32_t nanos) {
+    request.mutable_interval()->set_seconds(seconds);
+    request.mutable_interval()->set_nanos(nanos);
+    return WatchInterval(request);
+  };
+  EXPECT_EQ(*of(0, 10'000'000), std::chrono::milliseconds(10));
+  EXPECT_EQ(*of(86'400, 0), std::chrono::hours(24));
+  for (auto [seconds, nanos] : {std::pair<int64_t, int32_t>{0, 9'999'999}, {86'400, 1}, {-1, 0}, {1, -1},
+                                {0, 0}, {0, 2'000'000'000}, {INT64_MAX, 0}, {INT64_MIN, 0}}) {
+    EXPECT_EQ(of(seconds, nanos).status().code(), absl::StatusCode::kInvalidArgument) << seconds << " " << nanos;
+  }
+}
+
 // A kernel that has none of it.
 TEST(SystemReaderTest, WhatIsNotThereIsAbsent) {
   std::string directory = testing::TempDir() + "ipcrpc-system-XXXXXX";

@@ -8,11 +8,7 @@
 namespace ipcrpc::monitor {
 namespace {
 
-using std::chrono::nanoseconds;
 using std::chrono::steady_clock;
-
-constexpr nanoseconds kMinInterval = std::chrono::milliseconds(10);
-constexpr nanoseconds kMaxInterval = std::chrono::hours(24);
 
 }  // namespace
 
@@ -25,14 +21,8 @@ Status SystemStatusService::Get(ServerContext*, const v1::GetStatusRequest* requ
 
 Status SystemStatusService::Watch(ServerContext* context, const v1::WatchStatusRequest* request,
                                   ServerWriter<v1::StatusReply>* writer) {
-  nanoseconds interval = std::chrono::seconds(1);
-  if (request->has_interval()) {
-    interval = std::chrono::seconds(request->interval().seconds()) + nanoseconds(request->interval().nanos());
-    if (request->interval().seconds() < 0 || request->interval().seconds() > 86'400 || interval < kMinInterval ||
-        interval > kMaxInterval) {
-      return Status(StatusCode::INVALID_ARGUMENT, "interval must be from 0.010s to 86400s");
-    }
-  }
+  const absl::StatusOr<std::chrono::nanoseconds> interval = WatchInterval(*request);
+  if (!interval.ok()) return ToStatus(interval.status());
   v1::GetStatusRequest sections;
   *sections.mutable_sections() = request->sections();
   const std::stop_token stop = context->stop_token();
@@ -42,7 +32,7 @@ Status SystemStatusService::Watch(ServerContext* context, const v1::WatchStatusR
     if (!status.ok()) return ToStatus(status.status());
     if (!writer->Write(*status)) return Status::CANCELLED;
     // By the clock, not by the time that reading took; what was missed is left out.
-    next += interval;
+    next += *interval;
     if (const auto now = steady_clock::now(); next < now) next = now;
     std::unique_lock lock(mu_);
     if (closing_.wait_until(lock, stop, next, [this] { return closed_; })) {

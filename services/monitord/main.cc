@@ -10,7 +10,6 @@
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/ipcrpc.h"
-#include "services/monitor/net_collector.h"
 #include "services/monitor/net_events_service.h"
 #include "services/monitor/system_status_service.h"
 
@@ -34,16 +33,15 @@ int Serve(const std::vector<std::string>& addresses) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
-  NetStore store;
-  auto collector = NetCollector::Open(&store);
-  if (!collector.ok()) {
-    std::fprintf(stderr, "ipcrpc-monitord: %s\n", std::string(collector.status().message()).c_str());
+  const auto report = [](const absl::Status& problem) {
+    std::fprintf(stderr, "ipcrpc-monitord: %s\n", std::string(problem.message()).c_str());
+  };
+  auto net_monitor = NetMonitor::Start(report);
+  if (!net_monitor.ok()) {
+    report(net_monitor.status());
     return 1;
   }
-  const NetCollectorThread collecting(collector->get(), [](const absl::Status& problem) {
-    std::fprintf(stderr, "ipcrpc-monitord: %s\n", std::string(problem.message()).c_str());
-  });
-  NetEventsService net_events(&store, collector->get());
+  NetEventsService net_events(net_monitor->get());
   SystemStatusService system_status;
 
   reflection::InitProtoReflectionServerBuilderPlugin();
@@ -59,7 +57,7 @@ int Serve(const std::vector<std::string>& addresses) {
 
   int signal;
   sigwait(&ends, &signal);
-  store.Close();
+  (*net_monitor)->Shutdown();
   system_status.Close();
   server->Shutdown(std::chrono::steady_clock::now() + kDrain);
   return 0;
