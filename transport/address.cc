@@ -25,12 +25,12 @@ struct SchemeRule {
 };
 
 constexpr std::array kSchemes = {
-    SchemeRule{"shm", RestRule::kPlace},      SchemeRule{"unix", RestRule::kPlace},
+    SchemeRule{"shm", RestRule::kPlace},       SchemeRule{"unix", RestRule::kPlace},
     SchemeRule{"socketpair", RestRule::kText}, SchemeRule{"pipe", RestRule::kText},
-    SchemeRule{"exec", RestRule::kLiteral},   SchemeRule{"stdio", RestRule::kNothing},
-    SchemeRule{"fifo", RestRule::kPlace},     SchemeRule{"mqueue", RestRule::kPlace},
-    SchemeRule{"sysvmq", RestRule::kPlace},   SchemeRule{"netlink", RestRule::kPlace},
-    SchemeRule{"inproc", RestRule::kPlace},   SchemeRule{"grpc", RestRule::kText},
+    SchemeRule{"exec", RestRule::kLiteral},    SchemeRule{"stdio", RestRule::kNothing},
+    SchemeRule{"fifo", RestRule::kPlace},      SchemeRule{"mqueue", RestRule::kPlace},
+    SchemeRule{"sysvmq", RestRule::kPlace},    SchemeRule{"netlink", RestRule::kPlace},
+    SchemeRule{"inproc", RestRule::kPlace},    SchemeRule{"grpc", RestRule::kText},
     SchemeRule{"ipc", RestRule::kPlace},
 };
 
@@ -43,7 +43,8 @@ constexpr size_t kLongestAbstract = 107;
 
 std::array<std::string_view, kSchemes.size()> SchemeNames() {
   std::array<std::string_view, kSchemes.size()> names;
-  std::transform(kSchemes.begin(), kSchemes.end(), names.begin(), [](const SchemeRule& rule) { return rule.name; });
+  std::transform(kSchemes.begin(), kSchemes.end(), names.begin(),
+                 [](const SchemeRule& rule) { return rule.name; });
   return names;
 }
 
@@ -91,12 +92,14 @@ absl::StatusOr<Address> Parser::Parse() {
   if (text_.empty()) {
     return Error(0, "it is empty; expected SCHEME:NAME, like shm:monitor, or a bare name");
   }
-  if (const size_t nul = text_.find('\0'); nul != text_.npos) return Error(nul, "a NUL byte cannot be part of an address");
+  if (const size_t nul = text_.find('\0'); nul != text_.npos)
+    return Error(nul, "a NUL byte cannot be part of an address");
   Address address;
   ASSIGN_OR_RETURN(const RestRule rule, ParseScheme(address));
   if (rule == RestRule::kLiteral) {
     address.rest = text_.substr(rest_begin_);
-    if (address.rest.empty()) return Error(rest_begin_, "nothing after the colon; expected a command, like exec:prog --stdio");
+    if (address.rest.empty())
+      return Error(rest_begin_, "nothing after the colon; expected a command, like exec:prog --stdio");
     return address;
   }
   const size_t question = std::min(text_.find('?', rest_begin_), text_.size());
@@ -109,7 +112,8 @@ absl::StatusOr<Address> Parser::Parse() {
                    address.scheme == "grpc" ? "HOST:PORT" : "the number of a descriptor");
     }
     if (rule == RestRule::kNothing && !address.rest.empty()) {
-      return Error(rest_begin_, Quoted(address.rest), " after '", address.scheme, ":', which takes nothing there");
+      return Error(rest_begin_, Quoted(address.rest), " after '", address.scheme,
+                   ":', which takes nothing there");
     }
   }
   if (question < text_.size()) RETURN_IF_ERROR(ParseParameters(question + 1, address));
@@ -119,13 +123,15 @@ absl::StatusOr<Address> Parser::Parse() {
 absl::StatusOr<RestRule> Parser::ParseScheme(Address& address) {
   const size_t colon = text_.find(':');
   // A bare place; a path may hold colons of its own.
-  if (colon == text_.npos || colon > text_.find('?') || std::string_view("/.@").find(text_[0]) != text_.npos) {
+  if (colon == text_.npos || colon > text_.find('?') ||
+      std::string_view("/.@").find(text_[0]) != text_.npos) {
     address.scheme = "ipc";
     return RestRule::kPlace;
   }
   address.scheme = text_.substr(0, colon);
   rest_begin_ = colon + 1;
-  if (address.scheme.empty()) return Error(0, "nothing before the colon; expected a scheme, like shm or unix");
+  if (address.scheme.empty())
+    return Error(0, "nothing before the colon; expected a scheme, like shm or unix");
   for (const SchemeRule& rule : kSchemes) {
     if (rule.name == address.scheme) return rule.rest;
   }
@@ -147,11 +153,13 @@ absl::Status Parser::ParsePlace(size_t begin, size_t end, Address& address) cons
     address.kind = Address::Kind::kAbstract;
     if (address.rest.empty()) return Error(begin, "nothing after '@'; expected an abstract name");
     if (address.rest.size() > kLongestAbstract) {
-      return Error(begin, "the abstract name has ", address.rest.size(), " bytes; ", kLongestAbstract, " is the most");
+      return Error(begin, "the abstract name has ", address.rest.size(), " bytes; ", kLongestAbstract,
+                   " is the most");
     }
   } else if (path) {
     address.kind = Address::Kind::kPath;
-    if (address.rest.back() == '/') return Error(end - 1, "the path ends in a slash; expected a file, not a directory");
+    if (address.rest.back() == '/')
+      return Error(end - 1, "the path ends in a slash; expected a file, not a directory");
     if (address.rest.size() > kLongestPath) {
       return Error(begin, "the path has ", address.rest.size(), " bytes; ", kLongestPath, " is the most");
     }
@@ -166,7 +174,8 @@ absl::Status Parser::CheckName(std::string_view name, size_t offset) const {
   if (name.size() > kLongestName) {
     return Error(offset, "the name has ", name.size(), " bytes; ", kLongestName, " is the most");
   }
-  if (name[0] == '.') return Error(offset, "a name does not start with '.'; a path needs a slash, like ./", name);
+  if (name[0] == '.')
+    return Error(offset, "a name does not start with '.'; a path needs a slash, like ./", name);
   for (size_t i = 0; i < name.size(); ++i) {
     const auto c = static_cast<unsigned char>(name[i]);
     if (absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.') continue;
@@ -187,19 +196,25 @@ absl::Status Parser::ParseParameters(size_t begin, Address& address) const {
 
 absl::Status Parser::ParseParameter(size_t begin, size_t end, Address& address) const {
   const std::string_view parameter = text_.substr(begin, end - begin);
-  if (parameter.empty()) return Error(begin, "empty parameter; expected key=value after '", text_.substr(begin - 1, 1), "'");
+  if (parameter.empty())
+    return Error(begin, "empty parameter; expected key=value after '", text_.substr(begin - 1, 1), "'");
   const size_t equals = parameter.find('=');
-  if (equals == parameter.npos) return Error(begin, "parameter ", Quoted(parameter), " has no '='; expected key=value");
+  if (equals == parameter.npos)
+    return Error(begin, "parameter ", Quoted(parameter), " has no '='; expected key=value");
   const std::string_view key = parameter.substr(0, equals);
   if (key.empty()) return Error(begin, "parameter ", Quoted(parameter), " has no key before the '='");
   for (size_t i = 0; i < key.size(); ++i) {
     const char c = key[i];
-    if (absl::ascii_islower(static_cast<unsigned char>(c)) || absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '_') continue;
-    return Error(begin + i, Quoted(key.substr(i, 1)), " in parameter ", Quoted(key), "; keys are lower-case letters, digits, '_'");
+    if (absl::ascii_islower(static_cast<unsigned char>(c)) ||
+        absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '_')
+      continue;
+    return Error(begin + i, Quoted(key.substr(i, 1)), " in parameter ", Quoted(key),
+                 "; keys are lower-case letters, digits, '_'");
   }
   ASSIGN_OR_RETURN(std::string value, Decode(begin + equals + 1, end));
   if (value.empty()) return Error(begin + equals + 1, "parameter '", key, "' has no value");
-  if (!address.parameters.emplace(key, std::move(value)).second) return Error(begin, "parameter '", key, "' is there twice");
+  if (!address.parameters.emplace(key, std::move(value)).second)
+    return Error(begin, "parameter '", key, "' is there twice");
   return absl::OkStatus();
 }
 
@@ -211,8 +226,11 @@ absl::StatusOr<std::string> Parser::Decode(size_t begin, size_t end) const {
       decoded += text_[i];
       continue;
     }
-    auto is_hex = [&](size_t at) { return at < end && absl::ascii_isxdigit(static_cast<unsigned char>(text_[at])); };
-    if (!is_hex(i + 1) || !is_hex(i + 2)) return Error(i, "'%' without two hexadecimal digits; a '%' itself is written %25");
+    auto is_hex = [&](size_t at) {
+      return at < end && absl::ascii_isxdigit(static_cast<unsigned char>(text_[at]));
+    };
+    if (!is_hex(i + 1) || !is_hex(i + 2))
+      return Error(i, "'%' without two hexadecimal digits; a '%' itself is written %25");
     const char byte = static_cast<char>(*ParseNumber<uint8_t>(text_.substr(i + 1, 2), 16));
     if (byte == '\0') return Error(i, "a NUL byte cannot be part of an address");
     decoded += byte;

@@ -67,8 +67,9 @@ TEST(AddressTest, PercentStandsForAByte) {
 }
 
 TEST(AddressTest, NamesTheNearestScheme) {
-  EXPECT_THAT(ErrorOf("unx:monitor"), AllOf(HasSubstr("unknown scheme 'unx'"), HasSubstr("did you mean 'unix'?"),
-                                             HasSubstr("position 1"), HasSubstr("known: shm unix")));
+  EXPECT_THAT(ErrorOf("unx:monitor"),
+              AllOf(HasSubstr("unknown scheme 'unx'"), HasSubstr("did you mean 'unix'?"),
+                    HasSubstr("position 1"), HasSubstr("known: shm unix")));
   EXPECT_THAT(ErrorOf("UNIX:monitor"), HasSubstr("did you mean 'unix'?"));
   EXPECT_THAT(ErrorOf("hsm:monitor"), HasSubstr("did you mean 'shm'?"));
   EXPECT_THAT(ErrorOf("telegraph:monitor"), ::testing::Not(HasSubstr("did you mean")));
@@ -80,7 +81,8 @@ TEST(AddressTest, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(ErrorOf(":x"), HasSubstr("nothing before the colon"));
   EXPECT_THAT(ErrorOf("shm:@"), HasSubstr("nothing after '@'"));
   EXPECT_THAT(ErrorOf("?x=1"), HasSubstr("no name"));
-  EXPECT_THAT(ErrorOf(std::string_view("shm:a\0b", 7)), AllOf(HasSubstr("NUL"), HasSubstr("position 6"), HasSubstr("a\\x00b")));
+  EXPECT_THAT(ErrorOf(std::string_view("shm:a\0b", 7)),
+              AllOf(HasSubstr("NUL"), HasSubstr("position 6"), HasSubstr("a\\x00b")));
   EXPECT_THAT(ErrorOf("shm:a b"), AllOf(HasSubstr("' ' cannot be part"), HasSubstr("position 6")));
   EXPECT_THAT(ErrorOf("shm:.x"), HasSubstr("does not start with '.'"));
   EXPECT_THAT(ErrorOf("unix:/tmp/"), HasSubstr("not a directory"));
@@ -100,7 +102,8 @@ TEST(AddressTest, RefusesBadParameters) {
 }
 
 TEST(AddressTest, ToStringComesBack) {
-  for (std::string_view text : {"shm:monitor", "unix:/a%3fb?x=1%262&y=%25", "unix:@abs%0a", "exec:a b?c", "pipe:3,4", "unix:%40a/b"}) {
+  for (std::string_view text : {"shm:monitor", "unix:/a%3fb?x=1%262&y=%25", "unix:@abs%0a", "exec:a b?c",
+                                "pipe:3,4", "unix:%40a/b"}) {
     const Address once = *ParseAddress(text);
     EXPECT_EQ(once.ToString(), text);
     const absl::StatusOr<Address> twice = ParseAddress(once.ToString());

@@ -1,10 +1,8 @@
-// The contract of transport/link.h, for every scheme, in one process and across processes. A scheme joins by a line
-// in kCases.
+// The contract of transport/link.h, for every scheme, in one process and across processes. A scheme joins by
+// a line in kCases.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +16,7 @@
 #include "transport/base/strings.h"
 #include "transport/link.h"
 #include "transport/scheme.h"
+#include "transport/testing/epoll_echo.h"
 #include "transport/testing/link_driver.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/temp_dir.h"
@@ -95,7 +94,8 @@ class PeeredLink : public ::testing::TestWithParam<PeeredCase> {
   void ExpectEcho(const std::vector<Bytes>& frames) {
     size_t back = 0;
     driver_->on_frame = [&](const Bytes& frame) {
-      EXPECT_TRUE(back < frames.size() && frame == frames[back]) << "frame " << back << " of " << frame.size() << " bytes";
+      EXPECT_TRUE(back < frames.size() && frame == frames[back])
+          << "frame " << back << " of " << frame.size() << " bytes";
       ++back;
       return Verdict::kConsumed;
     };
@@ -214,7 +214,8 @@ TEST_P(PeeredLink, RefusesDataWhenFullKeepsRoomForControlAndTellsOfSpace) {
   };
   Go();
   EXPECT_TRUE(driver_->DriveUntil([&] { return driver_->spaces > spaces; })) << "no OnSpace()";
-  EXPECT_TRUE(driver_->DriveUntil([&] { return back == sent.size(); })) << back << " of " << sent.size() << " came back";
+  EXPECT_TRUE(driver_->DriveUntil([&] { return back == sent.size(); }))
+      << back << " of " << sent.size() << " came back";
   EXPECT_TRUE(driver_->TrySend(MakeFrame(8, 0, size)));
 }
 
@@ -355,7 +356,8 @@ TEST_P(PeeredLink, SendingToAPeerThatIsGoneIsNoError) {
   EXPECT_EQ(JoinPeer(), 0);
   for (int i = 0; i < 100; ++i) {
     const int64_t deadline = InMs(5000);
-    while (!driver_->TrySend(MakeFrame(15, 0, 10000)) && !driver_->closed && MonotonicNs() < deadline) driver_->Poll();
+    while (!driver_->TrySend(MakeFrame(15, 0, 10000)) && !driver_->closed && MonotonicNs() < deadline)
+      driver_->Poll();
     link_->Flush();
   }
   EXPECT_FALSE(driver_->DriveUntil([] { return false; }, 20000));
@@ -370,7 +372,8 @@ TEST_P(PeeredLink, KnowsItsPeer) {
   EXPECT_EQ(link_->peer().uid, geteuid());
   EXPECT_EQ(link_->peer().gid, getegid());
   EXPECT_TRUE(link_->peer().vouched);
-  EXPECT_THAT(link_->description(), ::testing::StartsWith(std::string(GetParam().scheme.address.substr(0, 4))));
+  EXPECT_THAT(link_->description(),
+              ::testing::StartsWith(std::string(GetParam().scheme.address.substr(0, 4))));
 }
 
 // ---- death -------------------------------------------------------------------------------------
@@ -416,91 +419,6 @@ TEST_P(LinkContract, NobodyThereIsUnavailable) {
 }
 
 // ---- a poller ----------------------------------------------------------------------------------
-
-// Echoes on every link of a listener with one thread and one epoll, as transport/runtime does.
-class EpollEcho {
- public:
-  explicit EpollEcho(const std::string& address) : listener_(*Listen(*ParseAddress(address))) {
-    Add(listener_->fd(), EPOLLIN, nullptr);
-    Add(stop_.get(), EPOLLIN, this);
-    thread_ = std::thread([this] { Run(); });
-  }
-  ~EpollEcho() {
-    eventfd_write(stop_.get(), 1);
-    thread_.join();
-  }
-
- private:
-  struct Connection {
-    explicit Connection(std::unique_ptr<Link> l) : link(std::move(l)), driver(*link) {}
-    std::unique_ptr<Link> link;
-    LinkDriver driver;
-    uint32_t events = 0;
-    bool asleep = false;
-  };
-
-  void Add(int fd, uint32_t events, void* who) {
-    epoll_event event = {.events = events, .data = {.ptr = who}};
-    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
-  }
-  void Accept(std::unique_ptr<Link> link) {
-    auto connection = std::make_unique<Connection>(std::move(link));
-    LinkDriver& driver = connection->driver;
-    Link& l = *connection->link;
-    driver.on_frame = [&driver, &l](const Bytes& frame) {
-      if (!driver.TrySend(frame)) return Verdict::kHold;
-      l.Flush();
-      return Verdict::kConsumed;
-    };
-    connection->events = EPOLLIN | EPOLLRDHUP;
-    Add(l.event_fd(), connection->events, connection.get());
-    connections_.push_back(std::move(connection));
-  }
-  bool PollAll() {
-    bool busy = false;
-    for (auto& connection : connections_) {
-      const Progress progress = connection->driver.Poll();
-      busy |= progress == Progress::kFrames || progress == Progress::kHeld;
-    }
-    std::erase_if(connections_, [](const auto& connection) { return connection->driver.closed; });
-    return busy;
-  }
-  bool AllAsleep() {
-    for (auto& connection : connections_) {
-      if (!(connection->asleep = connection->link->BeginSleep())) return false;
-      const uint32_t events = EPOLLIN | EPOLLRDHUP | (connection->link->wants_write() ? EPOLLOUT : 0u);
-      if (events == std::exchange(connection->events, events)) continue;
-      epoll_event event = {.events = events, .data = {.ptr = connection.get()}};
-      epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, connection->link->event_fd(), &event);
-    }
-    return true;
-  }
-  void Run() {
-    while (true) {
-      while (PollAll()) {
-      }
-      const bool sleep = AllAsleep();
-      epoll_event events[16];
-      const int count = epoll_wait(epoll_.get(), events, 16, sleep ? -1 : 0);
-      for (auto& connection : connections_) {
-        if (std::exchange(connection->asleep, false)) connection->link->EndSleep();
-      }
-      for (int i = 0; i < count; ++i) {
-        if (events[i].data.ptr == this) return;
-        if (events[i].data.ptr != nullptr) static_cast<Connection*>(events[i].data.ptr)->link->OnEvent(events[i].events);
-      }
-      for (int i = 0; i < count; ++i) {
-        if (events[i].data.ptr == nullptr) listener_->OnReadable([this](std::unique_ptr<Link> link) { Accept(std::move(link)); });
-      }
-    }
-  }
-
-  UniqueFd epoll_{epoll_create1(EPOLL_CLOEXEC)};
-  UniqueFd stop_{eventfd(0, EFD_CLOEXEC)};
-  std::unique_ptr<Listener> listener_;
-  std::vector<std::unique_ptr<Connection>> connections_;
-  std::thread thread_;
-};
 
 void RoundTrips(LinkDriver& driver, uint64_t seed, int count, size_t size) {
   for (int i = 0; i < count; ++i) {

@@ -60,12 +60,13 @@ absl::Status CheckDirectory(const std::string& path) {
   }
   if (info.st_uid != 0 && info.st_uid != geteuid()) {
     return absl::FailedPreconditionError(Cat("runtime directory ", path, " belongs to uid ", info.st_uid,
-                                                      "; it must belong to root or to us (uid ", geteuid(), ")"));
+                                             "; it must belong to root or to us (uid ", geteuid(), ")"));
   }
   const bool others_may_replace = (info.st_mode & (S_IWGRP | S_IWOTH)) != 0 && (info.st_mode & S_ISVTX) == 0;
   if (others_may_replace) {
     return absl::FailedPreconditionError(Cat("runtime directory ", path, " has mode ",
-                                                      Octal(info.st_mode & 07777), "; others may not write to it (chmod go-w)"));
+                                             Octal(info.st_mode & 07777),
+                                             "; others may not write to it (chmod go-w)"));
   }
   return absl::OkStatus();
 }
@@ -108,12 +109,12 @@ bool TryLock(int fd) {
 // Whether `path` in `dir` is still the file behind `fd`: another may have removed it before we had its lock.
 bool SameFile(int fd, int dir, const char* path) {
   struct stat mine, there;
-  return fstat(fd, &mine) == 0 && fstatat(dir, path, &there, AT_SYMLINK_NOFOLLOW) == 0 && mine.st_dev == there.st_dev &&
-         mine.st_ino == there.st_ino;
+  return fstat(fd, &mine) == 0 && fstatat(dir, path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+         mine.st_dev == there.st_dev && mine.st_ino == there.st_ino;
 }
 
-// Removes the files of a name whose lock we hold. Only what its servers make: sockets, FIFOs, snapshot files; no
-// socket that anybody answers on.
+// Removes the files of a name whose lock we hold. Only what its servers make: sockets, FIFOs, snapshot files;
+// no socket that anybody answers on.
 void RemoveLeftOvers(const std::string& base) {
   for (std::string_view suffix : kSuffixes) {
     const std::string path = Cat(base, suffix);
@@ -124,7 +125,8 @@ void RemoveLeftOvers(const std::string& base) {
       continue;
     }
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening
-                                             : S_ISFIFO(info.st_mode) || (S_ISREG(info.st_mode) && suffix == snapshot::kNewSuffix);
+                                             : S_ISFIFO(info.st_mode) ||
+                                                   (S_ISREG(info.st_mode) && suffix == snapshot::kNewSuffix);
     if (ours) unlink(path.c_str());
   }
 }
@@ -135,8 +137,8 @@ struct HeldLock {
   pid_t owner = 0;
 };
 
-// All locks of this process. Under one mutex, also while a lock is taken or dropped, so that two threads agree on
-// whether this process has a name.
+// All locks of this process. Under one mutex, also while a lock is taken or dropped, so that two threads
+// agree on whether this process has a name.
 struct LockTable {
   std::mutex mu;
   std::map<std::string, HeldLock, std::less<>> held;
@@ -150,8 +152,9 @@ LockTable& Locks() {
 absl::Status OpenError(const std::string& path, int error) {
   if (error == EACCES || error == EPERM) {
     struct stat info;
-    const std::string owner =
-        lstat(path.c_str(), &info) == 0 ? Cat(" (it belongs to uid ", info.st_uid, ", we are uid ", geteuid(), ")") : "";
+    const std::string owner = lstat(path.c_str(), &info) == 0
+                                  ? Cat(" (it belongs to uid ", info.st_uid, ", we are uid ", geteuid(), ")")
+                                  : "";
     return absl::PermissionDeniedError(Cat("cannot open ", path, ": ", strerror(error), owner));
   }
   if (error == ENOENT || error == ENOTDIR) {
@@ -205,9 +208,9 @@ absl::StatusOr<std::string> ServerDirectory() {
   std::string path = Environment("IPCRPC_RUNTIME_DIR");
   if (path.empty()) path = geteuid() == 0 ? std::string(kSystemDirectory) : UserDirectory();
   if (path.empty()) {
-    return absl::FailedPreconditionError(Cat(
-        "no runtime directory to bind names in: we are uid ", geteuid(),
-        " and XDG_RUNTIME_DIR is not set; use --runtime-dir or IPCRPC_RUNTIME_DIR, or RuntimeDirectory= in a systemd unit"));
+    return absl::FailedPreconditionError(Cat("no runtime directory to bind names in: we are uid ", geteuid(),
+                                             " and XDG_RUNTIME_DIR is not set; use --runtime-dir or "
+                                             "IPCRPC_RUNTIME_DIR, or RuntimeDirectory= in a systemd unit"));
   }
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   if (!path.starts_with('/')) {
@@ -225,7 +228,8 @@ absl::StatusOr<std::string> ServerDirectory() {
 
 std::vector<std::string> ClientDirectories() {
   std::vector<std::string> directories;
-  for (std::string path : {Environment("IPCRPC_RUNTIME_DIR"), UserDirectory(), std::string(kSystemDirectory)}) {
+  for (std::string path :
+       {Environment("IPCRPC_RUNTIME_DIR"), UserDirectory(), std::string(kSystemDirectory)}) {
     while (path.size() > 1 && path.back() == '/') path.pop_back();
     const bool known = std::find(directories.begin(), directories.end(), path) != directories.end();
     if (!path.empty() && !known) directories.push_back(path);
@@ -254,7 +258,8 @@ NameLock::~NameLock() {
   const auto found = table.held.find(base_);
   if (found == table.held.end() || found->second.owner != getpid()) return;
   if (--found->second.users > 0) return;
-  // Removed before the lock is dropped, so that whoever waits for it sees that its file is not the one any more.
+  // Removed before the lock is dropped, so that whoever waits for it sees that its file is not the one any
+  // more.
   const std::string path = Cat(base_, kLockSuffix);
   if (SameFile(found->second.fd.get(), AT_FDCWD, path.c_str())) unlink(path.c_str());
   table.held.erase(found);

@@ -25,7 +25,8 @@ namespace ipcrpc {
 // somebody else could replace what is in it; PERMISSION_DENIED when it cannot be made.
 absl::StatusOr<std::string> ServerDirectory();
 
-// Where a client looks for plain names, in this order: $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc, /run/ipcrpc.
+// Where a client looks for plain names, in this order: $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc,
+// /run/ipcrpc.
 std::vector<std::string> ClientDirectories();
 
 // The process that a lock file names.
@@ -38,8 +39,8 @@ struct LockOwner {
 // The ownership of a name by this process, shared by all that hold one for the same `base`. Any thread.
 class NameLock {
  public:
-  // Takes the lock of `base` ("/run/ipcrpc/monitor" or a path). `plain_name`: the files beside it that a dead owner
-  // left are removed. ALREADY_EXISTS names the living owner's pid.
+  // Takes the lock of `base` ("/run/ipcrpc/monitor" or a path). `plain_name`: the files beside it that a dead
+  // owner left are removed. ALREADY_EXISTS names the living owner's pid.
   static absl::StatusOr<std::unique_ptr<NameLock>> Take(const std::string& base, bool plain_name);
 
   // The last holder removes the lock file; not in a forked child.

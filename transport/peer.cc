@@ -2,12 +2,11 @@
 
 #include "transport/base/strings.h"
 
-
 namespace ipcrpc {
 
 std::string PeerIdentity::ToString() const {
   return Cat(pid == 0 ? std::string("unknown pid") : Cat("pid ", pid), ", uid ", uid, ", gid ", gid,
-                      vouched ? "" : " (not vouched for)");
+             vouched ? "" : " (not vouched for)");
 }
 
 }  // namespace ipcrpc

@@ -13,7 +13,8 @@
 namespace ipcrpc {
 namespace {
 
-// The automatic choice of a client: by name, path or abstract name, the schemes of the table in its order, fastest first.
+// The automatic choice of a client: by name, path or abstract name, the schemes of the table in its order,
+// fastest first.
 constexpr std::string_view kAutomatic = "ipc";
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectAutomatically(const Address& address, int64_t deadline_ns) {
@@ -47,13 +48,14 @@ absl::StatusOr<const Scheme*> FindScheme(std::string_view name) {
     if (scheme.name == name) return &scheme;
     names.push_back(scheme.name);
   }
-  return absl::InvalidArgumentError(
-      Cat("there is no transport '", name, "' here", DidYouMean(name, names), " (there is: ", Join(names, " "), ")"));
+  return absl::InvalidArgumentError(Cat("there is no transport '", name, "' here", DidYouMean(name, names),
+                                        " (there is: ", Join(names, " "), ")"));
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const Address& address) {
   if (address.scheme == kAutomatic) {
-    return absl::InvalidArgumentError(Cat("cannot listen at '", address.ToString(), "': a server names its transport, like unix:",
+    return absl::InvalidArgumentError(Cat("cannot listen at '", address.ToString(),
+                                          "': a server names its transport, like unix:",
                                           address.kind == Address::Kind::kAbstract ? "@" : "", address.rest));
   }
   ASSIGN_OR_RETURN(const Scheme* scheme, FindScheme(address.scheme));

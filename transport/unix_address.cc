@@ -9,7 +9,6 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 
-
 namespace ipcrpc {
 namespace {
 
@@ -29,7 +28,7 @@ absl::StatusOr<UnixSocketAddress> UnixSocketAddress::ForFile(const std::string& 
     reachable = Cat("/proc/self/fd/", result.directory_.get(), "/", path.substr(slash + 1));
     if (reachable.size() > kMaxPath) {
       return absl::InvalidArgumentError(Cat("the last part of ", path, " has ", path.size() - slash - 1,
-                                                     " bytes; a socket's can have about 80"));
+                                            " bytes; a socket's can have about 80"));
     }
   }
   std::memcpy(result.address_.sun_path, reachable.c_str(), reachable.size() + 1);

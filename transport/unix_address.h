@@ -16,8 +16,8 @@ namespace ipcrpc {
 // open here. A value, moved only.
 class UnixSocketAddress {
  public:
-  // INVALID_ARGUMENT: the last part of the path is too long even so; NOT_FOUND, PERMISSION_DENIED …: its directory
-  // cannot be opened.
+  // INVALID_ARGUMENT: the last part of the path is too long even so; NOT_FOUND, PERMISSION_DENIED …: its
+  // directory cannot be opened.
   static absl::StatusOr<UnixSocketAddress> ForFile(const std::string& path);
   // `name` without '@', 107 bytes at most.
   static UnixSocketAddress ForAbstract(std::string_view name);

@@ -18,7 +18,6 @@
 #include "transport/names.h"
 #include "transport/unix_address.h"
 
-
 namespace ipcrpc {
 namespace {
 
@@ -53,13 +52,15 @@ absl::StatusOr<UniqueFd> NewListenSocket(int type) {
 absl::Status BindError(int error, const std::string& place) {
   const std::string what = Cat("cannot listen at ", place, ": ", strerror(error));
   if (error == EACCES || error == EPERM || error == EROFS) return absl::PermissionDeniedError(what);
-  if (error == ENOENT || error == ENOTDIR) return absl::FailedPreconditionError(Cat(what, " (no such directory)"));
+  if (error == ENOENT || error == ENOTDIR)
+    return absl::FailedPreconditionError(Cat(what, " (no such directory)"));
   return absl::ErrnoToStatus(error, Cat("cannot listen at ", place));
 }
 
 absl::StatusOr<UniqueFd> BindAbstract(const Address& address, int type) {
   for (std::string_view key : {"mode", "group"}) {
-    if (FindParameter(address, key) != nullptr) return BadParameter(address, key, "a path: abstract names have no permissions");
+    if (FindParameter(address, key) != nullptr)
+      return BadParameter(address, key, "a path: abstract names have no permissions");
   }
   const std::string place = Cat("@", address.rest);
   const UnixSocketAddress name = UnixSocketAddress::ForAbstract(address.rest);
@@ -105,7 +106,7 @@ absl::StatusOr<UniqueFd> BindFile(const std::string& path, int type, const FileO
     unlink(path.c_str());
     if (!owned) {
       return absl::PermissionDeniedError(Cat("cannot give ", path, " to group ", *options.group, ": ",
-                                                      strerror(error), " (only root, or a member of it, may)"));
+                                             strerror(error), " (only root, or a member of it, may)"));
     }
     return BindError(error, path);
   }
@@ -146,9 +147,11 @@ absl::Status ConnectError(int error, const std::string& place, bool abstract) {
     case EACCES:
     case EPERM: {
       struct stat info;
-      if (abstract || stat(place.c_str(), &info) != 0) return absl::PermissionDeniedError(Cat(place, ": permission denied"));
+      if (abstract || stat(place.c_str(), &info) != 0)
+        return absl::PermissionDeniedError(Cat(place, ": permission denied"));
       return absl::PermissionDeniedError(Cat(place, ": permission denied (it belongs to uid ", info.st_uid,
-                                                      ", we are uid ", geteuid(), "; its server can set ?mode= or ?group=)"));
+                                             ", we are uid ", geteuid(),
+                                             "; its server can set ?mode= or ?group=)"));
     }
     case EAGAIN:
       return absl::DeadlineExceededError(Cat(place, ": its server did not accept in time"));
@@ -167,16 +170,17 @@ bool Believed(const PeerIdentity& peer, std::optional<uid_t> also) {
   return peer.uid == 0 || peer.uid == geteuid() || (also && peer.uid == *also);
 }
 
-absl::StatusOr<UnixConnection> ConnectTo(const UnixSocketAddress& address, std::string place, bool abstract, int type,
-                                         std::optional<uid_t> believe, int64_t deadline_ns) {
+absl::StatusOr<UnixConnection> ConnectTo(const UnixSocketAddress& address, std::string place, bool abstract,
+                                         int type, std::optional<uid_t> believe, int64_t deadline_ns) {
   UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ConnectError(errno, place, abstract);
-  if (const int error = ConnectBy(fd.get(), address, deadline_ns); error != 0) return ConnectError(error, place, abstract);
+  if (const int error = ConnectBy(fd.get(), address, deadline_ns); error != 0)
+    return ConnectError(error, place, abstract);
   ASSIGN_OR_RETURN(const PeerIdentity peer, PeerOfUnixSocket(fd.get()));
   if (!Believed(peer, believe)) {
-    return absl::PermissionDeniedError(Cat(
-        place, ": its server is not to be believed: ", peer.ToString(), "; only root, our own uid (", geteuid(), ")",
-        believe ? Cat(" and uid ", *believe, " are") : " or the one of ?uid= is"));
+    return absl::PermissionDeniedError(
+        Cat(place, ": its server is not to be believed: ", peer.ToString(), "; only root, our own uid (",
+            geteuid(), ")", believe ? Cat(" and uid ", *believe, " are") : " or the one of ?uid= is"));
   }
   return UnixConnection{.fd = std::move(fd), .peer = peer, .place = std::move(place)};
 }
@@ -185,15 +189,16 @@ absl::StatusOr<UnixConnection> ConnectToFile(const std::string& path, int type, 
                                              int64_t deadline_ns) {
   absl::StatusOr<UnixSocketAddress> address = UnixSocketAddress::ForFile(path);
   if (!address.ok()) {
-    if (absl::IsInvalidArgument(address.status()) || absl::IsPermissionDenied(address.status())) return address.status();
+    if (absl::IsInvalidArgument(address.status()) || absl::IsPermissionDenied(address.status()))
+      return address.status();
     return absl::UnavailableError(address.status().message());
   }
   return ConnectTo(*address, path, false, type, believe, deadline_ns);
 }
 
 // Tries each directory; the most telling of the failures decides the code, all are in the message.
-absl::StatusOr<UnixConnection> ConnectToName(const Address& address, UnixSocketKind kind, std::optional<uid_t> believe,
-                                             int64_t deadline_ns) {
+absl::StatusOr<UnixConnection> ConnectToName(const Address& address, UnixSocketKind kind,
+                                             std::optional<uid_t> believe, int64_t deadline_ns) {
   std::vector<std::string> failures;
   absl::StatusCode code = absl::StatusCode::kUnavailable;
   for (const std::string& directory : ClientDirectories()) {
@@ -222,7 +227,8 @@ struct UnixListenSocket::State {
   UniqueFd spare;  // given up to accept, and so to close, a connection for which there is no descriptor
 };
 
-absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Bind(const Address& address, UnixSocketKind kind) {
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Bind(const Address& address,
+                                                                         UnixSocketKind kind) {
   auto state = std::make_unique<State>();
   if (address.kind == Address::Kind::kAbstract) {
     ASSIGN_OR_RETURN(state->fd, BindAbstract(address, kind.type));
@@ -259,7 +265,8 @@ UnixListenSocket::UnixListenSocket(std::unique_ptr<State> state) : state_(std::m
 UnixListenSocket::~UnixListenSocket() {
   if (state_->is_file && state_->owner == getpid()) {
     struct stat info;
-    const bool still_ours = lstat(state_->place.c_str(), &info) == 0 && info.st_dev == state_->device && info.st_ino == state_->inode;
+    const bool still_ours = lstat(state_->place.c_str(), &info) == 0 && info.st_dev == state_->device &&
+                            info.st_ino == state_->inode;
     if (still_ours) unlink(state_->place.c_str());
   }
   // Closed before the lock goes, so that a successor never finds a name that is free but answers.
@@ -274,7 +281,8 @@ absl::StatusOr<UniqueFd> UnixListenSocket::Accept() {
     UniqueFd fd(accept4(state_->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (fd.valid() || errno == EAGAIN) return fd;
     if (errno == EINTR || errno == ECONNABORTED) continue;
-    if (errno != EMFILE && errno != ENFILE) return absl::ErrnoToStatus(errno, Cat("cannot accept at ", state_->place));
+    if (errno != EMFILE && errno != ENFILE)
+      return absl::ErrnoToStatus(errno, Cat("cannot accept at ", state_->place));
     // Left in the backlog it would keep fd() readable for ever, and its client waiting. (Without a descriptor
     // the kernel does not even tell whether anybody waits.)
     state_->spare.reset();
@@ -290,7 +298,8 @@ absl::StatusOr<UniqueFd> UnixListenSocket::Accept() {
 
 // ---- free functions ----------------------------------------------------------------------------
 
-absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind, int64_t deadline_ns) {
+absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind,
+                                                 int64_t deadline_ns) {
   std::optional<uid_t> believe;
   if (FindParameter(address, "uid") != nullptr) {
     ASSIGN_OR_RETURN(believe, UidParameter(address, "uid"));
@@ -299,8 +308,8 @@ absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSoc
   absl::StatusOr<UnixConnection> connection =
       address.kind == Address::Kind::kPath
           ? ConnectToFile(address.rest, kind.type, believe, deadline_ns)
-          : ConnectTo(UnixSocketAddress::ForAbstract(address.rest), Cat("@", address.rest), true, kind.type, believe,
-                      deadline_ns);
+          : ConnectTo(UnixSocketAddress::ForAbstract(address.rest), Cat("@", address.rest), true, kind.type,
+                      believe, deadline_ns);
   if (connection.ok()) return connection;
   return absl::Status(connection.status().code(),
                       Cat("cannot reach ", address.ToString(), ": ", MessageOf(connection.status())));
@@ -318,9 +327,10 @@ absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd) {
 absl::Status CheckParameters(const Address& address, std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : address.parameters) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': ", address.scheme, ": has no parameter '", key, "'",
-                                                   DidYouMean(key, std::span(known.begin(), known.size())),
-                                                   known.size() == 0 ? "" : Cat(" (known: ", Join(known, " "), ")")));
+    return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': ", address.scheme,
+                                          ": has no parameter '", key, "'",
+                                          DidYouMean(key, std::span(known.begin(), known.size())),
+                                          known.size() == 0 ? "" : Cat(" (known: ", Join(known, " "), ")")));
   }
   return absl::OkStatus();
 }

@@ -65,16 +65,17 @@ class UnixListenSocket {
 
 // A connected socket of a client.
 struct UnixConnection {
-  UniqueFd fd;         // close-on-exec and blocking: use MSG_DONTWAIT
-  PeerIdentity peer;   // of the server, checked
-  std::string place;   // what was connected to: "/run/ipcrpc/monitor.sock" or "@abstract"
+  UniqueFd fd;        // close-on-exec and blocking: use MSG_DONTWAIT
+  PeerIdentity peer;  // of the server, checked
+  std::string place;  // what was connected to: "/run/ipcrpc/monitor.sock" or "@abstract"
 };
 
 // Connects: a plain name is searched for in each runtime directory. Waits only for a full backlog.
 // UNAVAILABLE: nobody is there (the message lists every place tried); PERMISSION_DENIED: the file may not be
 // opened, or the server's uid is not root's, our own or the one of `?uid=`; DEADLINE_EXCEEDED;
 // FAILED_PRECONDITION: a socket of another type is there; INVALID_ARGUMENT: bad `?uid=`.
-absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind, int64_t deadline_ns);
+absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind,
+                                                 int64_t deadline_ns);
 
 // Who is at the other end of a connected unix socket (SO_PEERCRED).
 absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd);

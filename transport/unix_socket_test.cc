@@ -34,11 +34,13 @@ constexpr UnixSocketKind kControl{SOCK_SEQPACKET, "shm"};
 
 int64_t In(int64_t ms) { return MonotonicNs() + ms * 1'000'000; }
 
-absl::StatusOr<std::unique_ptr<UnixListenSocket>> Bind(std::string_view address, UnixSocketKind kind = kStream) {
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> Bind(std::string_view address,
+                                                       UnixSocketKind kind = kStream) {
   return UnixListenSocket::Bind(*ParseAddress(address), kind);
 }
 
-absl::StatusOr<UnixConnection> Dial(std::string_view address, UnixSocketKind kind = kStream, int64_t ms = 5000) {
+absl::StatusOr<UnixConnection> Dial(std::string_view address, UnixSocketKind kind = kStream,
+                                    int64_t ms = 5000) {
   return ConnectUnixSocket(*ParseAddress(address), kind, In(ms));
 }
 
@@ -213,7 +215,8 @@ TEST_F(UnixSocketTest, ReachesLongPaths) {
   auto listener = Bind(Cat("unix:", path, "/a.sock"));
   ASSERT_TRUE(listener.ok()) << listener.status();
   EXPECT_TRUE(Dial(Cat("unix:", path, "/a.sock")).ok());
-  EXPECT_THAT(MessageOf(Bind(Cat("unix:", path, "/", std::string(100, 'x'))).status()), HasSubstr("100 bytes"));
+  EXPECT_THAT(MessageOf(Bind(Cat("unix:", path, "/", std::string(100, 'x'))).status()),
+              HasSubstr("100 bytes"));
   listener->reset();
   EXPECT_TRUE(std::filesystem::is_empty(path));
 }

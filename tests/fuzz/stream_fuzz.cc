@@ -1,5 +1,5 @@
-// The framing of byte streams: any bytes, in pieces of any size, give frames within the limit or a fault; and the same
-// frames whatever the pieces. The first byte of the input chooses the size of the pieces.
+// The framing of byte streams: any bytes, in pieces of any size, give frames within the limit or a fault; and
+// the same frames whatever the pieces. The first byte of the input chooses the size of the pieces.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -20,7 +20,8 @@ int EditDistance(std::string_view a, std::string_view b) {
   std::vector<int> two_back, back(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) back[j] = static_cast<int>(j);
   auto same = [](char x, char y) {
-    return absl::ascii_tolower(static_cast<unsigned char>(x)) == absl::ascii_tolower(static_cast<unsigned char>(y));
+    return absl::ascii_tolower(static_cast<unsigned char>(x)) ==
+           absl::ascii_tolower(static_cast<unsigned char>(y));
   };
   for (size_t i = 1; i <= a.size(); ++i) {
     row[0] = static_cast<int>(i);

@@ -101,11 +101,13 @@ std::span<std::byte> InBuffer::Room() {
   if (begin_ == end_) begin_ = end_ = FrameMemory::kStart;
   size_t need = kFirstCapacity / 2;
   const std::optional<uint32_t> length = preamble_taken_ ? NextLength() : std::nullopt;
-  if (length && *length <= kMaxFrameBytes) need = std::max(need, WireBytes(*length) - std::min(WireBytes(*length), available()));
+  if (length && *length <= kMaxFrameBytes)
+    need = std::max(need, WireBytes(*length) - std::min(WireBytes(*length), available()));
   size_t capacity = std::max(memory_.capacity(), kFirstCapacity);
   // A read that filled all there was: more is waiting, take more at a time.
   if (last_read_filled_ && capacity < kInCapacityMax) capacity = std::min(capacity * 4, kInCapacityMax);
-  if (FrameMemory::kStart + available() + need > capacity) capacity = std::min(std::max(2 * capacity, FrameMemory::kStart + available() + need), kInCapacityMax);
+  if (FrameMemory::kStart + available() + need > capacity)
+    capacity = std::min(std::max(2 * capacity, FrameMemory::kStart + available() + need), kInCapacityMax);
   if (capacity > memory_.capacity() || end_ + need > memory_.capacity()) {
     memory_.Grow(capacity, begin_, end_);
     end_ = FrameMemory::kStart + available();
@@ -129,14 +131,15 @@ bool InBuffer::TakePreamble() {
   const std::byte* bytes = memory_.data() + begin_;
   const size_t seen = std::min<size_t>(available(), kMagic.size());
   if (std::memcmp(bytes, kMagic.data(), seen) != 0) {
-    Fault(absl::InternalError("the peer does not speak ipcrpc here: its first bytes are not those of the framing"));
+    Fault(absl::InternalError(
+        "the peer does not speak ipcrpc here: its first bytes are not those of the framing"));
     return false;
   }
   if (available() < kPreambleBytes) return false;
   const auto version = static_cast<uint8_t>(bytes[kMagic.size()]);
   if (version != kVersion) {
-    Fault(absl::FailedPreconditionError(
-        Cat("the peer speaks version ", int{version}, " of the byte-stream framing, this is version ", int{kVersion})));
+    Fault(absl::FailedPreconditionError(Cat("the peer speaks version ", int{version},
+                                            " of the byte-stream framing, this is version ", int{kVersion})));
     return false;
   }
   begin_ += kPreambleBytes;
@@ -146,11 +149,13 @@ bool InBuffer::TakePreamble() {
 
 InBuffer::Next InBuffer::Peek(std::span<const std::byte>* frame) {
   if (!fault_.ok()) return Next::kFault;
-  if (!preamble_taken_ && (available() == 0 || !TakePreamble())) return fault_.ok() ? Next::kPartial : Next::kFault;
+  if (!preamble_taken_ && (available() == 0 || !TakePreamble()))
+    return fault_.ok() ? Next::kPartial : Next::kFault;
   const std::optional<uint32_t> length = NextLength();
   if (!length) return Next::kPartial;
   if (*length == 0 || *length > kMaxFrameBytes) {
-    return Fault(absl::InternalError(Cat("the peer sent a frame of ", *length, " bytes; 1 to ", kMaxFrameBytes, " are allowed")));
+    return Fault(absl::InternalError(
+        Cat("the peer sent a frame of ", *length, " bytes; 1 to ", kMaxFrameBytes, " are allowed")));
   }
   if (available() < WireBytes(*length)) return Next::kPartial;
   *frame = {memory_.data() + begin_ + kLengthBytes, *length};

@@ -1,4 +1,5 @@
-// The private buffers of a byte-stream link, and the framing in them. Neither locks; neither makes system calls.
+// The private buffers of a byte-stream link, and the framing in them. Neither locks; neither makes system
+// calls.
 #pragma once
 
 #include <cstddef>
@@ -29,8 +30,8 @@ class FrameMemory {
   size_t capacity_ = 0;
 };
 
-// Frames on their way out. What Reserve() returned stays where it is until the next Reserve(), whatever Sent() or
-// Discard() do meanwhile.
+// Frames on their way out. What Reserve() returned stays where it is until the next Reserve(), whatever
+// Sent() or Discard() do meanwhile.
 class OutBuffer {
  public:
   // What may wait here: frames of data up to the first, control frames also the second.

@@ -64,7 +64,8 @@ ssize_t StreamDescriptor::Read(std::byte* to, size_t size) const {
       errno = EAGAIN;
       return -1;
     }
-    const ssize_t n = kind_ == Kind::kSocket ? recv(fd_.get(), to, size, MSG_DONTWAIT) : read(fd_.get(), to, size);
+    const ssize_t n =
+        kind_ == Kind::kSocket ? recv(fd_.get(), to, size, MSG_DONTWAIT) : read(fd_.get(), to, size);
     if (n >= 0 || errno != EINTR) return n;
   }
 }

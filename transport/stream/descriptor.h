@@ -1,9 +1,9 @@
-// One direction, or both, of a byte stream: reading and writing that never block and never raise SIGPIPE, whatever
-// kind of descriptor it is and whoever shares it.
+// One direction, or both, of a byte stream: reading and writing that never block and never raise SIGPIPE,
+// whatever kind of descriptor it is and whoever shares it.
 //
-// O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others: it is never
-// set there. Sockets have MSG_DONTWAIT; a pipe is opened anew through /proc/self/fd; anything else, and a pipe where
-// that is refused, is asked with poll() before each call.
+// O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others: it is
+// never set there. Sockets have MSG_DONTWAIT; a pipe is opened anew through /proc/self/fd; anything else, and
+// a pipe where that is refused, is asked with poll() before each call.
 #pragma once
 
 #include <sys/types.h>

@@ -20,6 +20,8 @@ inline constexpr uint32_t kAlignment = 8;
 inline constexpr uint32_t kMaxFrameBytes = 80 * 1024;
 
 // What a frame of `payload` bytes takes on the wire.
-constexpr size_t WireBytes(size_t payload) { return (kLengthBytes + payload + kAlignment - 1) & ~size_t{kAlignment - 1}; }
+constexpr size_t WireBytes(size_t payload) {
+  return (kLengthBytes + payload + kAlignment - 1) & ~size_t{kAlignment - 1};
+}
 
 }  // namespace ipcrpc::stream

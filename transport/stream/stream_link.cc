@@ -43,7 +43,8 @@ StreamLink::~StreamLink() { Close(absl::CancelledError("the link was closed")); 
 // ---- send role ---------------------------------------------------------------------------------
 
 std::byte* StreamLink::Reserve(uint32_t size, Class frame_class) {
-  const size_t limit = OutBuffer::kBacklogBytes + (frame_class == Class::kControl ? OutBuffer::kControlReserveBytes : 0);
+  const size_t limit =
+      OutBuffer::kBacklogBytes + (frame_class == Class::kControl ? OutBuffer::kControlReserveBytes : 0);
   std::byte* room;
   bool look = false;
   {
@@ -179,8 +180,10 @@ bool StreamLink::ReadMore(bool gone) {
     return true;
   }
   if (got < 0 && errno == EAGAIN && !gone) return true;
-  const std::string how = got == 0 || errno == EAGAIN || errno == ECONNRESET ? "" : Cat(" (", strerror(errno), ")");
-  Close(absl::UnavailableError(Cat("the peer at ", options_.description, " is gone", in_.DescribePartial(), how)));
+  const std::string how =
+      got == 0 || errno == EAGAIN || errno == ECONNRESET ? "" : Cat(" (", strerror(errno), ")");
+  Close(absl::UnavailableError(
+      Cat("the peer at ", options_.description, " is gone", in_.DescribePartial(), how)));
   return false;
 }
 
@@ -197,8 +200,8 @@ bool StreamLink::SpaceDue() {
 bool StreamLink::Wait(int64_t deadline_ns) {
   if (TakeKick() || closed_.load(std::memory_order_acquire) || (!held_ && in_.HasFrame())) return false;
   if (!kick_fd_.valid()) kick_fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  // Announce, then look: whoever has something to say sets it first and then looks for the announcement. (SpaceDue()
-  // does so under out_mu_, which those who make space hold before they look.)
+  // Announce, then look: whoever has something to say sets it first and then looks for the announcement.
+  // (SpaceDue() does so under out_mu_, which those who make space hold before they look.)
   waiting_.store(true, std::memory_order_seq_cst);
   const bool sleep = !kicked_.load(std::memory_order_seq_cst) && !SpaceDue();
   if (sleep) SleepInPoll(deadline_ns);
@@ -234,7 +237,8 @@ void StreamLink::SleepInPoll(int64_t deadline_ns) {
 }
 
 bool StreamLink::BeginSleep() {
-  if (TakeKick() || closed_.load(std::memory_order_acquire) || peer_gone_.load(std::memory_order_acquire)) return false;
+  if (TakeKick() || closed_.load(std::memory_order_acquire) || peer_gone_.load(std::memory_order_acquire))
+    return false;
   if (held_ || in_.HasFrame() || SpaceDue()) return false;
   in_.Trim();
   const std::lock_guard lock(out_mu_);

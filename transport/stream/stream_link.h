@@ -1,13 +1,14 @@
 // The byte-stream family of links: frames over a pair of descriptors, or over one socket. A scheme adds its
 // rendezvous, its capabilities and the peer's identity.
 //
-// Frames are read into a private buffer, so what is delivered is trusted not to change. Frames to send gather in
-// another one: Flush() gives the kernel what it takes, the rest goes from Poll() once the descriptor is
+// Frames are read into a private buffer, so what is delivered is trusted not to change. Frames to send gather
+// in another one: Flush() gives the kernel what it takes, the rest goes from Poll() once the descriptor is
 // writable (wants_write()). Both ends may write at once without reading and none blocks the other for
 // ever: what does not fit waits here, and Reserve() fails before that is too much.
 //
 // Beyond the contract of Link:
-// - Poll() that has just read less than there was room for says kIdle once without asking the kernel; Wait(), or
+// - Poll() that has just read less than there was room for says kIdle once without asking the kernel; Wait(),
+// or
 //   an epoll, asks it. So a round trip is one send, one poll, one receive.
 // - A poller asleep in an epoll of its own is not reached by Kick(), as Link says; it has to look again
 //   when another thread's Flush() made wants_write() true, or else the rest waits for the next event.
@@ -79,7 +80,9 @@ class StreamLink final : public Link {
   bool ReadMore(bool gone);  // false: nothing more will come, and the link is closed
   Progress Fault(absl::Status why);
   bool SpaceDue();
-  bool TakeKick() { return kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false, std::memory_order_seq_cst); }
+  bool TakeKick() {
+    return kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false, std::memory_order_seq_cst);
+  }
   void KickIfWaiting();
   void SleepInPoll(int64_t deadline_ns);
 

@@ -1,4 +1,5 @@
-// What the byte-stream family does on descriptors that no scheme has yet, and with bytes that no peer should send.
+// What the byte-stream family does on descriptors that no scheme has yet, and with bytes that no peer should
+// send.
 #include "transport/stream/stream_link.h"
 
 #include <fcntl.h>
@@ -20,7 +21,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-StreamLink::Options Named(std::string name) { return {.capabilities = {}, .peer = {}, .description = std::move(name)}; }
+StreamLink::Options Named(std::string name) {
+  return {.capabilities = {}, .peer = {}, .description = std::move(name)};
+}
 
 struct LinkPair {
   std::unique_ptr<StreamLink> a, b;

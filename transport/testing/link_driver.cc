@@ -36,11 +36,13 @@ size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max) {
   return 1 + (random >> 8) % std::min(bound, max);
 }
 
-HangupWatch::HangupWatch(Link& link) : stop_(eventfd(0, EFD_CLOEXEC)), thread_([this, &link] {
-    pollfd fds[] = {{.fd = link.event_fd(), .events = POLLRDHUP, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
-    poll(fds, 2, -1);
-    if (fds[0].revents != 0) link.NotePeerGone();
-  }) {}
+HangupWatch::HangupWatch(Link& link)
+    : stop_(eventfd(0, EFD_CLOEXEC)), thread_([this, &link] {
+        pollfd fds[] = {{.fd = link.event_fd(), .events = POLLRDHUP, .revents = 0},
+                        {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+        poll(fds, 2, -1);
+        if (fds[0].revents != 0) link.NotePeerGone();
+      }) {}
 
 HangupWatch::~HangupWatch() {
   eventfd_write(stop_.get(), 1);

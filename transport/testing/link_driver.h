@@ -1,4 +1,5 @@
-// What tests of links need on either side: frames whose every byte can be checked, and a loop that holds both roles.
+// What tests of links need on either side: frames whose every byte can be checked, and a loop that holds both
+// roles.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@ size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max);
 
 inline int64_t InMs(int64_t ms) { return MonotonicNs() + ms * 1'000'000; }
 
-// What watches for the peer's end on behalf of a thread in Wait(): the job of transport/runtime, done here by a thread.
+// What watches for the peer's end on behalf of a thread in Wait(): the job of transport/runtime, done here by
+// a thread.
 class HangupWatch {
  public:
   explicit HangupWatch(Link& link);

@@ -42,7 +42,9 @@ class Expecter {
   Expecter(uint64_t seed) : seed_(seed) {}
   bool Take(const Bytes& frame) {
     const bool right = frame == MakeFrame(seed_, next_, frame.size());
-    if (!right) std::fprintf(stderr, "frame %d of seed %d is wrong (%zu bytes)\n", static_cast<int>(next_), static_cast<int>(seed_), frame.size());
+    if (!right)
+      std::fprintf(stderr, "frame %d of seed %d is wrong (%zu bytes)\n", static_cast<int>(next_),
+                   static_cast<int>(seed_), frame.size());
     ++next_;
     return right;
   }
@@ -69,7 +71,9 @@ int Exchange(Link& link, uint64_t seed, uint64_t peer_seed, uint64_t count) {
         return sent == count && expecter.taken() == count;
       },
       kSecondsMax * 1000);
-  if (!done) std::fprintf(stderr, "exchange: %d sent, %d received: %s\n", int(sent), int(expecter.taken()), link.status().ToString().c_str());
+  if (!done)
+    std::fprintf(stderr, "exchange: %d sent, %d received: %s\n", int(sent), int(expecter.taken()),
+                 link.status().ToString().c_str());
   return done && driver.Drain() ? 0 : 1;
 }
 
@@ -130,7 +134,8 @@ int Flood(Link& link, uint64_t seed, uint64_t peer_seed, uint64_t count) {
     ok = progress != Link::Progress::kClosed && MonotonicNs() < deadline;
   }
   if (!ok) {
-    std::fprintf(stderr, "flood: %d received, sent %d, wants_write %d: %s\n", int(sink.taken()), sent.load(), link.wants_write(), link.status().ToString().c_str());
+    std::fprintf(stderr, "flood: %d received, sent %d, wants_write %d: %s\n", int(sink.taken()), sent.load(),
+                 link.wants_write(), link.status().ToString().c_str());
     link.Close(absl::AbortedError("flood failed"));
     while (!sent.load()) sink.OnSpace(), std::this_thread::yield();
   }
@@ -181,7 +186,8 @@ int SendAndClose(Link& link, uint64_t seed, uint64_t count) {
     }
     listener = *std::move(bound);
     while (link == nullptr) {
-      pollfd readable[] = {{.fd = listener->fd(), .events = POLLIN, .revents = 0}, {.fd = STDIN_FILENO, .events = 0, .revents = 0}};
+      pollfd readable[] = {{.fd = listener->fd(), .events = POLLIN, .revents = 0},
+                           {.fd = STDIN_FILENO, .events = 0, .revents = 0}};
       poll(readable, 2, kSecondsMax * 1000);
       if (readable[1].revents != 0) std::exit(92);  // the test is gone
       listener->OnReadable([&](std::unique_ptr<Link> accepted) { link = std::move(accepted); });
@@ -222,7 +228,8 @@ struct LinkHost::Queue {
   std::deque<std::unique_ptr<Link>> links;
 };
 
-LinkHost::LinkHost(const std::string& address) : queue_(std::make_shared<Queue>()), stop_(eventfd(0, EFD_CLOEXEC)) {
+LinkHost::LinkHost(const std::string& address)
+    : queue_(std::make_shared<Queue>()), stop_(eventfd(0, EFD_CLOEXEC)) {
   absl::StatusOr<std::unique_ptr<Listener>> bound = Listen(*ParseAddress(address));
   if (!bound.ok()) {
     std::fprintf(stderr, "cannot host: %s\n", bound.status().ToString().c_str());
@@ -231,7 +238,8 @@ LinkHost::LinkHost(const std::string& address) : queue_(std::make_shared<Queue>(
   listener_ = *std::move(bound);
   thread_ = std::thread([this] {
     while (true) {
-      pollfd readable[] = {{.fd = listener_->fd(), .events = POLLIN, .revents = 0}, {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
+      pollfd readable[] = {{.fd = listener_->fd(), .events = POLLIN, .revents = 0},
+                           {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
       poll(readable, 2, -1);
       if (readable[1].revents != 0) return;
       listener_->OnReadable([this](std::unique_ptr<Link> link) {
@@ -250,7 +258,8 @@ LinkHost::~LinkHost() {
 
 std::unique_ptr<Link> LinkHost::Accept() {
   std::unique_lock lock(queue_->mu);
-  if (!queue_->changed.wait_for(lock, std::chrono::seconds(20), [&] { return !queue_->links.empty(); })) return nullptr;
+  if (!queue_->changed.wait_for(lock, std::chrono::seconds(20), [&] { return !queue_->links.empty(); }))
+    return nullptr;
   std::unique_ptr<Link> link = std::move(queue_->links.front());
   queue_->links.pop_front();
   return link;
@@ -285,7 +294,8 @@ PeerProcess::PeerProcess(Side side, const std::string& address, const std::strin
   posix_spawn_file_actions_adddup2(&actions, from_child[1], STDOUT_FILENO);
   std::string side_word = side == Side::kConnects ? "connect" : "listen";
   std::string program = "/proc/self/exe", flag = kPeerFlag, address_word = address, role_word = role;
-  char* argv[] = {program.data(), flag.data(), side_word.data(), address_word.data(), role_word.data(), nullptr};
+  char* argv[] = {program.data(),      flag.data(),      side_word.data(),
+                  address_word.data(), role_word.data(), nullptr};
   if (posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ) != 0) std::abort();
   posix_spawn_file_actions_destroy(&actions);
   close(to_child[0]);

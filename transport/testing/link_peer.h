@@ -1,5 +1,5 @@
-// The other end of a link in a test: a role, played by a thread of this process or by another process (this program
-// again, with other arguments).
+// The other end of a link in a test: a role, played by a thread of this process or by another process (this
+// program again, with other arguments).
 #pragma once
 
 #include <sys/types.h>
@@ -15,10 +15,9 @@
 namespace ipcrpc {
 
 // Roles; the result is 0 when all was as it should be.
-//   exchange SEED PEER_SEED COUNT   sends COUNT frames of SEED, expects as many of PEER_SEED, at the same time
-//   flood SEED PEER_SEED COUNT      the same, sending and receiving in a thread each
-//   echo                            sends back what comes, until closed
-//   sleepy-echo                     the same, but reads nothing until told to go
+//   exchange SEED PEER_SEED COUNT   sends COUNT frames of SEED, expects as many of PEER_SEED, at the same
+//   time flood SEED PEER_SEED COUNT      the same, sending and receiving in a thread each echo sends back
+//   what comes, until closed sleepy-echo                     the same, but reads nothing until told to go
 //   send-and-close SEED COUNT       sends and closes
 //   idle                            does nothing until told to go
 // `go_fd` becomes readable (or ends) to tell it to go.

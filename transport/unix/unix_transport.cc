@@ -17,15 +17,18 @@ constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .
 // Then whoever watches gets to do something else.
 constexpr int kAcceptsPerVisit = 64;
 
-absl::Status CheckAddress(const Address& address) { return CheckParameters(address, {"mode", "group", "uid"}); }
+absl::Status CheckAddress(const Address& address) {
+  return CheckParameters(address, {"mode", "group", "uid"});
+}
 
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
-      std::move(fd), StreamLink::Options{.capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
+      std::move(fd),
+      StreamLink::Options{.capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
 }
 
-// There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is for
-// the layer above to limit, as with a peer that falls silent later.
+// There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is
+// for the layer above to limit, as with a peer that falls silent later.
 class UnixListener final : public Listener {
  public:
   UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket)
