@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/server_context.h"
+#include "rpc/cancel_target.h"
 #include "rpc/recycled.h"
 #include "rpc/server_connection.h"
 
@@ -37,6 +39,8 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   bool IsCancelled() const;
   void TryCancel();
   std::string peer() const { return connection_->link().description(); }
+  // Cancels `context` when this call is; until what it returns is dropped.
+  std::shared_ptr<void> CancelTogether(ClientContext* context);
   std::shared_ptr<const AuthContext> auth_context() const { return connection_->auth_context(); }
 
  private:
@@ -44,6 +48,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   void RunStreamHandler();
   bool AwaitMessage();
   bool CheckSend(const OutgoingMessage& message);
+  bool OutOfTime() const;
   // The initial metadata as a block, once; empty after.
   std::string TakeInitialBlock();
   template <typename Done>
@@ -53,6 +58,9 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
   ServerContext context_;
+  class NestedCalls;
+  std::mutex nested_mu_;
+  std::shared_ptr<NestedCalls> nested_;  // made by the first
   Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
 
