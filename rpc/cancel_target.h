@@ -8,7 +8,7 @@ class CancelTarget {
   virtual void Cancel() = 0;
 
  protected:
-  ~CancelTarget() = default;
+  ~CancelTarget() = default;  // nobody owns one as such, but by a shared_ptr that knows better
 };
 
 }  // namespace ipcrpc::internal

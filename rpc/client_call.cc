@@ -1,11 +1,12 @@
 // One call as the client sees it, and its context.
 #include <algorithm>
-#include <thread>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "rpc/client_channel.h"
 #include "rpc/convert.h"
 #include "rpc/metadata.h"
+#include "rpc/server_call.h"
 #include "transport/base/clock.h"
 #include "transport/base/strings.h"
 
@@ -45,7 +47,7 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       std::abort();
     }
     if (context_.corked_ && request == nullptr) return;  // the first operation begins the call
-    Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
+    EnsureBegun(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
   }
 
   ~ClientCallImpl() override {
@@ -56,19 +58,20 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   }
 
   bool Write(const OutgoingMessage& message, WriteOptions options) override {
+    if (half_closed_) return false;  // it was said that nothing would follow
     const uint8_t flags = options.is_last_message() ? rpc::kHalfCloses : 0;
-    if (!begun_) {
-      Begin(&message, flags);
-      return stream_ != nullptr && AwaitDrained();
-    }
-    if (stream_ == nullptr || !CheckSize(message)) return false;
+    if (options.is_last_message()) half_closed_ = true;
+    if (EnsureBegun(&message, flags)) return stream_ != nullptr && AwaitDrained();
+    if (stream_ == nullptr || OutOfTime() || !CheckSize(message)) return false;
     if (!stream_->Send({.type = FrameType::kMessage, .flags = flags}, &message)) return false;
     return AwaitDrained();
   }
 
   bool WritesDone() override {
     EnsureBegun();
-    return stream_ != nullptr && stream_->Send({.type = FrameType::kHalfClose}, nullptr) && AwaitDrained();
+    if (stream_ == nullptr) return false;
+    if (std::exchange(half_closed_, true)) return !stream_->over();
+    return stream_->Send({.type = FrameType::kHalfClose}, nullptr) && AwaitDrained();
   }
 
   bool Read(const IncomingMessage& message) override {
@@ -77,7 +80,8 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     const auto bytes = stream_->Take();
     if (!bytes.has_value()) return false;
     if (message.parse(message.message, bytes->data(), bytes->size())) return true;
-    EndHere(Status(StatusCode::INTERNAL, "a received message does not parse"));
+    unparsable_ = true;  // the server may have ended the call with OK already
+    EndHere(Unparsable());
     return false;
   }
 
@@ -92,7 +96,8 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   void WaitForInitialMetadata() override {
     EnsureBegun();
     if (stream_ == nullptr) return;
-    Await([this] { return stream_->initial_seen() || stream_->over(); });
+    const auto done = [this] { return stream_->initial_seen() || stream_->over(); };
+    if (!done()) Await(done);
     NoteInitial();
   }
 
@@ -122,9 +127,13 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     NoteInitial();
     context_.trailing_block_ = stream_->TakeTrailingBlock();
     Status status = stream_->status();
-    if (connection_ != nullptr && !connection_->closed()) connection_->NoteMethodKnown(method_.id());
+    // Whatever the server sent shows that it had the begin of the call, and with it the name.
+    if (stream_->initial_seen() && status.error_code() != StatusCode::UNIMPLEMENTED) {
+      connection_->NoteMethodKnown(method_.id());
+    }
     // The server watches the same deadline; what it says of a call that ran out of time is not news.
-    if (!status.ok() && context_.deadline_ns_ <= MonotonicNs()) return DeadlineExceeded();
+    if (!status.ok() && context_.deadline_ns_ <= stream_->failed_at_ns()) return DeadlineExceeded();
+    if (status.ok() && unparsable_) return Unparsable();
     if (status.ok() && response != nullptr && !parsed) {
       return Status(StatusCode::INTERNAL, has_response ? "the response does not parse" : "the server sent no response");
     }
@@ -135,19 +144,34 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   void Cancel() override { EndHere(Status(StatusCode::CANCELLED, "the call was cancelled by the client")); }
 
  private:
-  void EnsureBegun() {
-    if (!begun_) Begin(nullptr, 0);
+  // True: this call of it has begun the call. A corked one may be begun by its reader or its writer.
+  bool EnsureBegun(const OutgoingMessage* message = nullptr, uint8_t flags = 0) {
+    if (begun_.load(std::memory_order_acquire)) return false;
+    std::lock_guard lock(begin_mu_);
+    if (begun_.load(std::memory_order_relaxed)) return false;
+    Begin(message, flags);
+    begun_.store(true, std::memory_order_release);
+    return true;
   }
 
   // Ends with local_status_ where the call cannot be begun.
   void Begin(const OutgoingMessage* message, uint8_t flags) {
-    begun_ = true;
     std::string block;
+    if (!channel_->ours()) {
+      local_status_ = Status(StatusCode::FAILED_PRECONDITION,
+                             "the channel was made before this process was forked; the child has to make its own");
+      return;
+    }
     if (Status wrong = rpc::AppendMetadata(block, EntryKind::kInitialMetadata, context_.send_metadata_); !wrong.ok()) {
       local_status_ = std::move(wrong);
       return;
     }
     if (!context_.authority_.empty()) rpc::AppendEntry(block, EntryKind::kAuthority, {}, context_.authority_);
+    if (block.size() + rpc::EntryBytes({}, method_.name()) > rpc::kMaxBlockBytes) {
+      local_status_ = Status(StatusCode::RESOURCE_EXHAUSTED,
+                             Cat("metadata, authority and method name are over the limit of ", rpc::kMaxBlockBytes, " bytes"));
+      return;
+    }
     if (message != nullptr && !CheckSize(*message)) return;
     const auto cancelled = [this] {
       std::lock_guard lock(context_.mu_);
@@ -168,6 +192,7 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
         return;
       }
       connection_ = *std::move(connection);
+      connection_->CatchUp();
       stream_ = connection_->NewStream(channel_->max_receive_bytes());
       if (stream_ == nullptr) {
         std::this_thread::yield();  // lost just now; the channel is about to notice
@@ -176,7 +201,7 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       if (!Attach()) continue;  // cancelled meanwhile
       if (SendBegin(block, message, flags)) return;
       // Never published to the server: tried again without a word.
-      Detach();
+      LeaveContext();
       connection_->Forget(stream_);
       stream_ = nullptr;
     }
@@ -222,10 +247,15 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
 
   void Detach() {
     finished_ = true;
+    LeaveContext();
+  }
+
+  void LeaveContext() {
     std::lock_guard lock(context_.mu_);
     context_.call_ = nullptr;
   }
 
+  static Status Unparsable() { return Status(StatusCode::INTERNAL, "a received message does not parse"); }
   static Status DeadlineExceeded() { return Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"); }
 
   void EndHere(Status why) {
@@ -242,18 +272,24 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     EndHere(DeadlineExceeded());
   }
 
-  // Until what was sent is on its way. True: the call goes on.
+  // The deadline ends the call also when nobody was waiting at the time.
+  bool OutOfTime() {
+    if (context_.deadline_ns_ == kNoDeadline || stream_->over() || MonotonicNs() < context_.deadline_ns_) return false;
+    EndHere(DeadlineExceeded());
+    return true;
+  }
+
+  // Until what was sent is the link's. True: the call goes on.
   bool AwaitDrained() {
-    const auto done = [this] {
-      return stream_->over() || (stream_->Drained() && !connection_->link().wants_write());
-    };
+    const auto done = [this] { return stream_->over() || stream_->Drained(); };
     if (!done()) Await(done);
-    if (!stream_->over()) return true;
+    connection_->DriveWhileUnsent();
     // The server may have ended the call without waiting for this message.
-    return false;
+    return !stream_->over();
   }
 
   bool AwaitMessage() {
+    if (OutOfTime()) return false;
     const auto done = [this] { return stream_->MessageReady() || stream_->over(); };
     if (!done()) {
       stream_->GrantForReader();
@@ -275,7 +311,10 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   std::shared_ptr<ClientConnection> connection_;
   StreamPtr stream_;  // null: never begun, and local_status_ says why
   Status local_status_;
-  bool begun_ = false;
+  std::mutex begin_mu_;
+  std::atomic<bool> begun_{false};
+  bool half_closed_ = false;  // the writer's
+  bool unparsable_ = false;   // the reader's
   bool finished_ = false;
   bool initial_noted_ = false;
 };
@@ -293,7 +332,8 @@ Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, Cli
 }  // namespace internal
 
 ClientContext::ClientContext() = default;
-ClientContext::~ClientContext() = default;
+// First of all the served call forgets this one.
+ClientContext::~ClientContext() { propagation_.reset(); }
 
 void ClientContext::AddMetadata(const std::string& key, const std::string& value) { send_metadata_.emplace(key, value); }
 
@@ -315,6 +355,15 @@ void ClientContext::TryCancel() {
   std::lock_guard lock(mu_);
   cancelled_ = true;
   if (call_ != nullptr) call_->Cancel();
+}
+
+std::unique_ptr<ClientContext> ClientContext::FromServerContext(const ServerContext& server_context, PropagationOptions options) {
+  auto context = std::make_unique<ClientContext>();
+  if (options.deadline()) context->deadline_ns_ = server_context.deadline_ns_;
+  if (options.cancellation() && server_context.call_ != nullptr) {
+    context->propagation_ = server_context.call_->CancelTogether(context.get());
+  }
+  return context;
 }
 
 std::string ClientContext::peer() const {

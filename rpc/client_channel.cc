@@ -60,22 +60,26 @@ ClientChannel::ClientChannel(const std::string& target, const ChannelArguments& 
       max_backoff_ns_(Milliseconds(arguments, "ipcrpc.max_reconnect_backoff_ms", 100)) {}
 
 ClientChannel::~ClientChannel() {
-  if (connection_ != nullptr) connection_->Close();
+  if (connection_ != nullptr && ours()) connection_->Close();
 }
 
 ConnectivityState ClientChannel::GetState(bool try_to_connect) {
+  if (!ours()) return ConnectivityState::SHUTDOWN;
   std::lock_guard lock(mu_);
   const bool ready = connection_ != nullptr;
   if (try_to_connect && !ready && !connecting_ && !background_) {
-    background_ = runtime_->Submit([weak = weak_from_this()] {
-      if (auto self = weak.lock()) {
-        self->Get(/*wait_for_ready=*/false, kNoDeadline, nullptr).status().IgnoreError();
-        std::lock_guard relock(self->mu_);
-        self->background_ = false;
-      }
-    });
+    background_ = runtime_->Submit([weak = weak_from_this()] { ConnectInBackground(weak); });
   }
   return state_;
+}
+
+void ClientChannel::ConnectInBackground(std::weak_ptr<ClientChannel> weak) {
+  const auto forgotten = [&weak] { return weak.use_count() <= 1; };  // nobody but this thread has it
+  if (const std::shared_ptr<ClientChannel> self = weak.lock()) {
+    self->Get(/*wait_for_ready=*/true, kNoDeadline, forgotten).status().IgnoreError();
+    std::lock_guard lock(self->mu_);
+    self->background_ = false;
+  }
 }
 
 void ClientChannel::SetState(ConnectivityState state) {
@@ -143,7 +147,8 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_f
     if (connection.ok()) return connection;
     const bool hopeless = absl::IsInvalidArgument(connection.status()) || absl::IsFailedPrecondition(connection.status());
     if (!wait_for_ready || hopeless) {
-      if (absl::IsDeadlineExceeded(connection.status())) return connection.status();
+      // A server may be slow to answer also where the call has time left.
+      if (absl::IsDeadlineExceeded(connection.status()) && deadline_ns <= MonotonicNs()) return connection.status();
       return absl::UnavailableError(Cat("cannot connect to ", target_, ": ", MessageOf(connection.status())));
     }
     const int64_t now = MonotonicNs();
@@ -155,6 +160,7 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_f
 }
 
 bool ClientChannel::WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) {
+  if (!ours()) return last != ConnectivityState::SHUTDOWN;
   std::unique_lock lock(mu_);
   const auto changed = [&] { return state_ != last; };
   if (deadline_ns == kNoDeadline) {
@@ -164,7 +170,7 @@ bool ClientChannel::WaitForStateChangeNs(ConnectivityState last, int64_t deadlin
   return changed_.wait_until(lock, TimePoint(deadline_ns), changed);
 }
 
-bool ClientChannel::WaitForConnectedNs(int64_t deadline_ns) { return Get(/*wait_for_ready=*/true, deadline_ns, nullptr).ok(); }
+bool ClientChannel::WaitForConnectedNs(int64_t deadline_ns) { return ours() && Get(/*wait_for_ready=*/true, deadline_ns, nullptr).ok(); }
 
 }  // namespace rpc
 }  // namespace ipcrpc

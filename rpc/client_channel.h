@@ -31,15 +31,19 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   int64_t max_receive_bytes() const { return max_receive_bytes_; }
   int64_t max_send_bytes() const { return max_send_bytes_; }
   const std::string& target() const { return target_; }
+  // False in a forked child of the process that made the channel.
+  bool ours() const { return fork_guard_.ours(); }
 
  private:
   bool WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) override;
   bool WaitForConnectedNs(int64_t deadline_ns) override;
 
   absl::StatusOr<std::shared_ptr<ClientConnection>> ConnectOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns);
+  static void ConnectInBackground(std::weak_ptr<ClientChannel> channel);
   void SetState(ConnectivityState state);
   void OnGone(const ClientConnection* connection);
 
+  const ForkGuard fork_guard_;
   const std::string target_;
   const absl::StatusOr<Address> address_;
   const std::shared_ptr<IoRuntime> runtime_;
@@ -50,7 +54,7 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   std::condition_variable changed_;
   ConnectivityState state_ = ConnectivityState::IDLE;
   bool connecting_ = false;
-  bool background_ = false;  // a GetState(true) connects on a worker
+  bool background_ = false;  // a GetState(true) connects on a worker, until it has worked
   std::shared_ptr<ClientConnection> connection_;
 };
 

@@ -35,9 +35,10 @@ StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
 void ClientConnection::Cancel(const StreamPtr& stream, Status why) {
   const auto code = static_cast<uint32_t>(why.error_code());
   stream->End(std::move(why), {}, /*drop_unread=*/true);
-  if (Erase(stream->id()) == nullptr || closed()) return;
+  if (Erase(stream->id()) == nullptr || closed() || !ours()) return;
   SendControl({.type = FrameType::kCancel, .stream = stream->id(), .number = code});
   KickHolder();
+  DriveWhileUnsent();
 }
 
 bool ClientConnection::MethodKnown(uint32_t id) const {

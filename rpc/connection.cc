@@ -9,12 +9,15 @@
 #include "rpc/convert.h"
 #include "transport/base/copy.h"
 #include "transport/base/strings.h"
+#include "transport/base/ticks.h"
 
 namespace ipcrpc::rpc {
 namespace {
 
 // A peer that does not read what it asks for is not served beyond this.
 constexpr size_t kMaxOutbox = 64 * 1024;
+// A connection on which nobody waited for so long may have heard of its end meanwhile.
+constexpr uint64_t kIdleUs = 200;
 
 HelloBody MakeHello(uint32_t max_streams) {
   static const HelloBody constant = [] {
@@ -42,6 +45,7 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
     : link_(std::move(link)), runtime_(std::move(runtime)) {}
 
 Connection::~Connection() {
+  if (!ours()) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
 }
 
@@ -58,8 +62,10 @@ void Connection::SendControl(const FrameHeader& header) {
       return;
     }
     outbox_.emplace_back(reinterpret_cast<const char*>(&header), sizeof(header));
+    outbox_waits_.store(true, std::memory_order_release);
     FlushOutbox();  // space may have come since
   }
+  KickHolder();  // it has to look for space now
 }
 
 bool Connection::FlushOutbox() {
@@ -72,6 +78,7 @@ bool Connection::FlushOutbox() {
     outbox_.pop_front();
   }
   link_->Flush();
+  outbox_waits_.store(!outbox_.empty(), std::memory_order_release);
   return outbox_.empty();
 }
 
@@ -89,10 +96,32 @@ void Connection::SendHello(uint32_t max_streams) {
 void Connection::PumpWhenSpace(Stream* stream) {
   {
     std::lock_guard lock(waiters_mu_);
-    const bool known = std::any_of(space_waiters_.begin(), space_waiters_.end(), [&](const StreamPtr& s) { return s == stream; });
-    if (!known) space_waiters_.emplace_back(stream);
+    if (!std::exchange(stream->waits_for_space_, true)) space_waiters_.emplace_back(stream);
   }
   KickHolder();
+}
+
+size_t Connection::waiting_for_space() {
+  std::lock_guard lock(waiters_mu_);
+  return space_waiters_.size();
+}
+
+bool Connection::Unsent() {
+  return outbox_waits_.load(std::memory_order_acquire) || link_->wants_write() || waiting_for_space() != 0;
+}
+
+void Connection::DriveWhileUnsent() {
+  if (poller_ != nullptr || !Unsent() || driving_.exchange(true, std::memory_order_seq_cst)) return;
+  auto self = std::static_pointer_cast<Connection>(shared_from_this());
+  if (!runtime_->Submit([self = std::move(self)] { self->Drive(); })) driving_.store(false, std::memory_order_seq_cst);
+}
+
+void Connection::Drive() {
+  const StreamPtr waiter(new Stream(this, /*id=*/0, /*max_receive_bytes=*/0));
+  do {
+    WaitUntil(*waiter, [this] { return closed() || !Unsent(); }, kNoDeadline);
+    driving_.store(false, std::memory_order_seq_cst);
+  } while (!closed() && Unsent() && !driving_.exchange(true, std::memory_order_seq_cst));
 }
 
 void Connection::OnSpace() {
@@ -104,6 +133,7 @@ void Connection::OnSpace() {
   {
     std::lock_guard lock(waiters_mu_);
     streams.swap(space_waiters_);
+    for (const StreamPtr& stream : streams) stream->waits_for_space_ = false;
   }
   for (const StreamPtr& stream : streams) {
     stream->Pump();
@@ -122,8 +152,29 @@ void Connection::KickHolder() {
 }
 
 void Connection::LeaveRole() {
+  left_ticks_.store(Ticks(), std::memory_order_relaxed);
   role_taken_.store(false, std::memory_order_seq_cst);
+  if (hung_up_.load(std::memory_order_seq_cst)) ReadToEnd();
   OfferRole();
+}
+
+// The hang-up is noted before the role is tried, and looked for after the role is left: one of the two reads on.
+void Connection::ReadToEnd() {
+  while (!closed() && TryTakeRole()) {
+    while (link_->Poll(*this, 64) != Link::Progress::kClosed) {
+    }
+    CloseStreams();
+    role_taken_.store(false, std::memory_order_seq_cst);
+  }
+}
+
+void Connection::CatchUp() {
+  if (Ticks() - left_ticks_.load(std::memory_order_relaxed) < kIdleUs * TicksPerMicrosecond() || !TryTakeRole()) return;
+  // Twice: a link may rest once before it asks the kernel.
+  for (int i = 0; i < 2; ++i) {
+    if (link_->Poll(*this, 64) == Link::Progress::kClosed) CloseStreams();
+  }
+  LeaveRole();
 }
 
 void Connection::OfferRole() {
@@ -148,14 +199,9 @@ void Connection::WatchHangup() {
   hangup_watch_ = runtime_->WatchHangup(*link_, [weak] {
     if (auto self = std::static_pointer_cast<Connection>(weak.lock())) {
       self->link_->NotePeerGone();
-      if (self->poller_ != nullptr) {
-        self->poller_->Kick(self.get());
-      } else if (self->TryTakeRole()) {
-        while (self->link_->Poll(*self, 64) != Link::Progress::kClosed) {
-        }
-        self->CloseStreams();
-        self->LeaveRole();
-      }
+      self->hung_up_.store(true, std::memory_order_seq_cst);
+      self->ReadToEnd();
+      self->OfferRole();
     }
   });
 }

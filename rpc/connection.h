@@ -21,6 +21,7 @@
 #include "rpc/frame.h"
 #include "rpc/stream.h"
 #include "transport/base/clock.h"
+#include "transport/base/fork_guard.h"
 #include "transport/runtime/io_runtime.h"
 
 namespace ipcrpc::rpc {
@@ -35,6 +36,8 @@ class Connection : public PollTarget {
 
   Link& link() final { return *link_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
+  // False in a forked child of the process that made the connection: there it must not be used.
+  bool ours() const { return fork_guard_.ours(); }
 
   // ---- sending, any thread -------------------------------------------------------------------
 
@@ -47,6 +50,10 @@ class Connection : public PollTarget {
   void SendControl(const FrameHeader& header);
   // Pump()s the stream when the link has space again.
   void PumpWhenSpace(Stream* stream);
+  size_t waiting_for_space();
+  // Client: what could not be sent at once goes from the receive role, which nobody may hold any more when the caller
+  // leaves. Then a worker holds it until all is sent.
+  void DriveWhileUnsent();
 
   // ---- waiting, any thread -------------------------------------------------------------------
 
@@ -56,6 +63,8 @@ class Connection : public PollTarget {
   bool WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns);
   // Makes the holder of the receive role look at the link, or at what it waits for.
   void KickHolder();
+  // Client, before a call on a connection that was idle: takes note of what the server has said meanwhile.
+  void CatchUp();
 
   // ---- PollTarget, FrameSink -----------------------------------------------------------------
 
@@ -90,24 +99,32 @@ class Connection : public PollTarget {
  private:
   template <typename Done>
   bool Lead(Done&& done, int64_t deadline_ns);
-  bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_acquire); }
+  bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_seq_cst); }
   void LeaveRole();
   void OfferRole();
+  // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
+  void ReadToEnd();
+  bool Unsent();
+  void Drive();
   void Follow(Stream& stream, uint32_t events, int64_t deadline_ns);
   bool FlushOutbox();
   void CloseStreams();
 
   const std::unique_ptr<Link> link_;
   const std::shared_ptr<IoRuntime> runtime_;
+  const ForkGuard fork_guard_;
   Poller* poller_ = nullptr;  // constant once attached; null: threads that wait share the receive role
   std::atomic<uint64_t> hangup_watch_{0};
 
   // receive role
   std::atomic<bool> role_taken_{false};
+  std::atomic<bool> hung_up_{false};  // the peer: who leaves the role reads to the end
+  std::atomic<bool> driving_{false};  // a worker is in Drive()
   std::string block_;  // of the frame at hand
 
   std::mutex send_mu_;  // the send role, and:
   std::deque<std::string> outbox_;
+  std::atomic<bool> outbox_waits_{false};
 
   std::mutex waiters_mu_;
   std::vector<StreamPtr> space_waiters_;
@@ -119,6 +136,7 @@ class Connection : public PollTarget {
   absl::flat_hash_map<uint32_t, StreamPtr> streams_;
 
   std::atomic<bool> closed_{false};
+  std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
 };
 
 template <typename Size, typename Fill>

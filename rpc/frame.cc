@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "transport/base/copy.h"
+
 namespace ipcrpc::rpc {
 
 static_assert(std::endian::native == std::endian::little, "the wire format is little-endian, and so is this code");
@@ -41,7 +43,7 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
   constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline;
   FrameHeader header;
   if (frame.size() < sizeof(header)) return wrong("a frame shorter than its header");
-  std::memcpy(&header, frame.data(), sizeof(header));
+  CopyBytes(reinterpret_cast<std::byte*>(&header), frame.data(), sizeof(header));
   if (header.type < FrameType::kHello || header.type > FrameType::kGoaway) return wrong("a frame of unknown type");
   if ((header.flags & ~kKnownFlags) != 0) return wrong("a frame with unknown flags");
   if (header.fd_count != 0) return wrong("a frame that announces descriptors");

@@ -67,6 +67,9 @@ static_assert(sizeof(HelloBody) == 72);
 // What a stream's window counts for a frame with `message_bytes` of message: small messages cost too.
 inline constexpr int64_t kFrameCost = 32;
 
+// The most that a block may have: beside the header it fits one frame of the smallest link.
+inline constexpr size_t kMaxBlockBytes = 15 * 1024;
+
 // What a stream may send in each direction before it is granted more.
 inline constexpr int64_t kInitialCredit = 64 * 1024;
 

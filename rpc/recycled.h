@@ -11,6 +11,7 @@ template <typename T>
 class Recycled {
  public:
   static void* operator new(size_t size) {
+    if constexpr (!kRecycles) return ::operator new(size);
     Cache& cache = Own();
     if (size == sizeof(T) && cache.head != nullptr) {
       Node* node = cache.head;
@@ -21,6 +22,7 @@ class Recycled {
     return ::operator new(size);
   }
   static void operator delete(void* memory, size_t size) {
+    if constexpr (!kRecycles) return ::operator delete(memory);
     Cache& cache = Own();
     if (size != sizeof(T) || cache.count >= kMaxKept || cache.gone) {
       ::operator delete(memory);
@@ -34,6 +36,12 @@ class Recycled {
 
  private:
   static constexpr int kMaxKept = 64;
+  // AddressSanitizer is to see every use after the end.
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr bool kRecycles = false;
+#else
+  static constexpr bool kRecycles = true;
+#endif
   struct Node {
     Node* next;
   };

@@ -10,6 +10,7 @@
 #include "rpc/reflection/plugin.h"
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
+#include "transport/base/fork_guard.h"
 #include "transport/base/strings.h"
 #include "transport/scheme.h"
 
@@ -42,6 +43,8 @@ class RunningServer final : public Server {
 
  private:
   void ShutdownNs(int64_t deadline_ns) override {
+    if (!fork_guard_.ours()) return;  // it is the parent's
+    core_->LimitDrain(deadline_ns);
     {
       std::unique_lock lock(mu_);
       if (std::exchange(shutting_down_, true)) {
@@ -50,12 +53,13 @@ class RunningServer final : public Server {
       }
     }
     for (const uint64_t id : listening_) core_->runtime().Unlisten(id);
-    core_->Drain(deadline_ns);
+    core_->Drain();
     std::lock_guard lock(mu_);
     down_ = true;
     down_changed_.notify_all();
   }
 
+  const ForkGuard fork_guard_;
   const std::vector<std::unique_ptr<Service>> own_services_;
   const std::shared_ptr<rpc::ServerCore> core_;
   std::vector<uint64_t> listening_;

@@ -1,7 +1,9 @@
 #include "rpc/server_call.h"
 
+#include <set>
 #include <utility>
 
+#include "ipcrpc/client_context.h"
 #include "rpc/metadata.h"
 #include "transport/base/clock.h"
 #include "transport/base/strings.h"
@@ -26,7 +28,10 @@ ServerCallImpl::ServerCallImpl(std::shared_ptr<rpc::ServerConnection> connection
   context_.call_ = this;
 }
 
-ServerCallImpl::~ServerCallImpl() { connection_->core().EndCall(); }
+ServerCallImpl::~ServerCallImpl() {
+  connection_->CallEnded();
+  connection_->core().EndCall();
+}
 
 void ServerCallImpl::Run() {
   const uint64_t began = Ticks();
@@ -60,11 +65,19 @@ void ServerCallImpl::Finish(const Status& handler_status, const OutgoingMessage*
   if (response != nullptr && status.ok() && !CheckSend(*response)) status = forced_;
   std::string block = TakeInitialBlock();
   if (!forced_.ok()) status = forced_;
+  if (OutOfTime()) status = Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed");
   if (!context_.trailing_metadata_.empty()) {
-    if (Status wrong = rpc::AppendMetadata(block, EntryKind::kTrailingMetadata, context_.trailing_metadata_); !wrong.ok()) {
+    std::string trailing;
+    if (Status wrong = rpc::AppendMetadata(trailing, EntryKind::kTrailingMetadata, context_.trailing_metadata_); !wrong.ok()) {
       status = std::move(wrong);
+      trailing.clear();
+    }
+    // Together with the status they must fit one block.
+    if (block.size() + trailing.size() > rpc::kMaxMetadataBytes) {
+      stream_->Send({.type = FrameType::kInitial, .block = block}, nullptr);
       block.clear();
     }
+    block += trailing;
   }
   connection_->FinishCall(stream_, status, status.ok() ? response : nullptr, block);
 }
@@ -80,7 +93,7 @@ bool ServerCallImpl::AwaitMessage() {
     stream_->GrantForReader();
     if (!Await(done)) return false;
   }
-  return stream_->MessageReady() && !stream_->over();
+  return stream_->MessageReady() && !IsCancelled();
 }
 
 bool ServerCallImpl::Read(const IncomingMessage& message) {
@@ -132,22 +145,60 @@ std::string ServerCallImpl::TakeInitialBlock() {
   return block;
 }
 
-bool ServerCallImpl::IsCancelled() const {
-  return stream_->over() || (context_.deadline_ns_ != kNoDeadline && MonotonicNs() >= context_.deadline_ns_);
+bool ServerCallImpl::OutOfTime() const {
+  return context_.deadline_ns_ != kNoDeadline && MonotonicNs() >= context_.deadline_ns_;
 }
 
-std::stop_token ServerCallImpl::stop_token() {
-  if (!stop_.has_value()) {
-    stop_.emplace();
-    // A copy: the call may be gone by the time somebody ends the stream.
-    stream_->OnOver([source = *stop_]() mutable { source.request_stop(); });
-  }
-  return stop_->get_token();
-}
+bool ServerCallImpl::IsCancelled() const { return stream_->over() || OutOfTime(); }
 
 void ServerCallImpl::TryCancel() {
-  connection_->FinishCall(stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"), nullptr, {});
-  stream_->End(Status(StatusCode::CANCELLED, "the server cancelled the call"), {}, /*drop_unread=*/true);
+  connection_->AbortCall(stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"));
+}
+
+// What ends with the call: nested calls, and whoever waits for a stop. Shared by the stream, which cancels them, and by
+// the contexts, which leave.
+class ServerCallImpl::Dependents final : public CancelTarget {
+ public:
+  void Add(ClientContext* context) {
+    std::lock_guard lock(mu_);
+    contexts_.insert(context);
+  }
+  // After it returns the context is not touched any more.
+  void Remove(ClientContext* context) {
+    std::lock_guard lock(mu_);
+    contexts_.erase(context);
+  }
+  std::stop_token stop_token() const { return stop_.get_token(); }
+
+  void Cancel() override {
+    stop_.request_stop();
+    std::lock_guard lock(mu_);
+    for (ClientContext* context : contexts_) context->TryCancel();
+  }
+
+ private:
+  std::stop_source stop_;
+  std::mutex mu_;
+  std::set<ClientContext*> contexts_;
+};
+
+std::shared_ptr<ServerCallImpl::Dependents> ServerCallImpl::WhatEndsWithIt() {
+  {
+    std::lock_guard lock(dependents_mu_);
+    if (dependents_ != nullptr) return dependents_;
+    dependents_ = std::make_shared<Dependents>();
+  }
+  stream_->CancelAtEnd(dependents_);  // at once if it is over
+  return dependents_;
+}
+
+std::stop_token ServerCallImpl::stop_token() { return WhatEndsWithIt()->stop_token(); }
+
+std::shared_ptr<void> ServerCallImpl::CancelTogether(ClientContext* context) {
+  const std::shared_ptr<Dependents> dependents = WhatEndsWithIt();
+  dependents->Add(context);
+  if (stream_->over()) context->TryCancel();  // it may have ended before this one was in the list
+  return std::shared_ptr<void>(context, [dependents](void* removed) { dependents->Remove(static_cast<ClientContext*>(removed)); });
 }
 
 }  // namespace internal

@@ -2,12 +2,13 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <stop_token>
 #include <string>
 
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/server_context.h"
+#include "rpc/cancel_target.h"
 #include "rpc/recycled.h"
 #include "rpc/server_connection.h"
 
@@ -40,6 +41,8 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   void TryCancel();
   std::stop_token stop_token();
   std::string peer() const { return connection_->link().description(); }
+  // Cancels `context` when this call is; until what it returns is dropped.
+  std::shared_ptr<void> CancelTogether(ClientContext* context);
   std::shared_ptr<const AuthContext> auth_context() const { return connection_->auth_context(); }
 
  private:
@@ -47,6 +50,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   void RunStreamHandler();
   bool AwaitMessage();
   bool CheckSend(const OutgoingMessage& message);
+  bool OutOfTime() const;
   // The initial metadata as a block, once; empty after.
   std::string TakeInitialBlock();
   template <typename Done>
@@ -56,7 +60,10 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
   ServerContext context_;
-  std::optional<std::stop_source> stop_;  // made when first asked for
+  class Dependents;
+  std::shared_ptr<Dependents> WhatEndsWithIt();
+  std::mutex dependents_mu_;
+  std::shared_ptr<Dependents> dependents_;  // made by the first
   Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
 

@@ -14,6 +14,8 @@ namespace {
 // A status must fit into one frame of the smallest link beside the metadata.
 constexpr size_t kMaxStatusBytes = 6 * 1024;
 
+Status ShuttingDown() { return Status(StatusCode::UNAVAILABLE, "the server is shutting down"); }
+
 std::shared_ptr<const AuthContext> MakeAuthContext(const PeerIdentity& peer) {
   std::multimap<std::string, std::string> properties;
   if (peer.vouched) {
@@ -41,9 +43,7 @@ void ServerConnection::SayGoodbye() { SendControl({.type = FrameType::kGoaway});
 void ServerConnection::CancelCalls() {
   const Status why(StatusCode::UNAVAILABLE, "the server is shutting down");
   for (const StreamPtr& stream : AllStreams()) {
-    if (stream->lingering()) continue;
-    FinishCall(stream, why, nullptr, {});
-    stream->End(why, {}, /*drop_unread=*/true);
+    AbortCall(stream, why);  // unless it has its status already
   }
 }
 
@@ -91,7 +91,7 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
     case FrameType::kCancel:
       stream->End(Status(StatusCode::CANCELLED, "the client cancelled the call"), {}, /*drop_unread=*/true);
       Erase(header.stream);
-      if (waiting_.erase(header.stream) != 0) core_->EndCall();
+      waiting_.erase(header.stream);
       return Verdict::kConsumed;
     default:
       return Verdict::kFault;
@@ -137,13 +137,17 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
     return Verdict::kConsumed;
   }
-  if (stream_count() >= core_->limits().max_streams) {
+  if (block.size() > kMaxBlockBytes) {
+    Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
+    return Verdict::kConsumed;
+  }
+  if (std::max<size_t>(stream_count(), running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                           Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
     return Verdict::kConsumed;
   }
-  if (!core_->BeginCall()) {
-    Reject(stream, Status(StatusCode::UNAVAILABLE, "the server is shutting down"));
+  if (core_->draining()) {
+    Reject(stream, ShuttingDown());
     return Verdict::kConsumed;
   }
   int64_t deadline_ns = header.deadline == 0 ? kNoDeadline : static_cast<int64_t>(header.deadline & INT64_MAX);
@@ -153,22 +157,17 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   }
   Insert(stream);
   if (method->type == internal::RpcMethod::NORMAL_RPC) {
-    const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
     if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
-    if (!complete && (header.flags & kHalfCloses) != 0) {
+    if ((header.flags & kHalfCloses) != 0) {
       waiting_.erase(header.stream);
       Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
-      core_->EndCall();
     }
     return Verdict::kConsumed;
   }
   if ((header.flags & kHasMessage) != 0) {
     const Verdict verdict = OnMessageFrame(stream, header, payload);
-    if (verdict != Verdict::kConsumed || stream->over()) {
-      core_->EndCall();
-      return verdict;
-    }
+    if (verdict != Verdict::kConsumed || stream->over()) return verdict;
   } else if ((header.flags & kHalfCloses) != 0) {
     stream->OnHalfClose();
   }
@@ -185,9 +184,8 @@ Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, co
       const Status why(StatusCode::RESOURCE_EXHAUSTED,
                        Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",
                            core_->limits().max_receive_bytes));
-      FinishCall(stream, why, nullptr, {});
-      stream->End(why, {}, /*drop_unread=*/true);
-      if (waiting_.erase(header.stream) != 0) core_->EndCall();
+      AbortCall(stream, why);
+      waiting_.erase(header.stream);
       return Verdict::kConsumed;
     }
     case Stream::Arrival::kOk:
@@ -203,6 +201,8 @@ Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, co
 }
 
 void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block) {
+  if (!core_->BeginCall()) return Reject(stream, ShuttingDown());
+  running_.fetch_add(1, std::memory_order_relaxed);
   auto* call = new internal::ServerCallImpl(std::static_pointer_cast<ServerConnection>(shared_from_this()), stream, method,
                                             deadline_ns, std::move(client_block));
   if (method->type == internal::RpcMethod::NORMAL_RPC && !method->Blocks()) {
@@ -213,12 +213,22 @@ void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_
   }
 }
 
-void ServerConnection::Reject(const StreamPtr& stream, const Status& why) { FinishCall(stream, why, nullptr, {}); }
+void ServerConnection::Reject(const StreamPtr& stream, const Status& why) {
+  FinishCall(stream, why, nullptr, {});
+  if (waiting_for_space() > kMaxWaitingRefusals) {
+    link().Close(absl::ResourceExhaustedError("the client begins calls and does not read the answers"));
+  }
+}
 
-void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                                  std::string_view metadata_block) {
+void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
+  SendStatus(stream, why, nullptr, {}, /*at_once=*/true);
+  stream->End(why, {}, /*drop_unread=*/true);
+}
+
+void ServerConnection::SendStatus(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+                                  std::string_view metadata_block, bool at_once) {
   if (status.ok()) {
-    stream->Send({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
+    stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response, at_once);
   } else {
     std::string block(metadata_block);
     StatusCode code = status.error_code();
@@ -230,7 +240,7 @@ void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status,
       if (!status.error_message().empty()) AppendEntry(block, EntryKind::kStatusMessage, {}, status.error_message());
       if (!status.error_details().empty()) AppendEntry(block, EntryKind::kStatusDetails, {}, status.error_details());
     }
-    stream->Send({.type = FrameType::kFinish, .number = static_cast<uint32_t>(code), .block = block}, nullptr);
+    stream->SendLast({.type = FrameType::kFinish, .number = static_cast<uint32_t>(code), .block = block}, nullptr, at_once);
   }
   EraseWhenDrained(stream);
 }

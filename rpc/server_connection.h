@@ -26,9 +26,16 @@ class ServerConnection final : public Connection {
   ServerCore& core() const { return *core_; }
   const std::shared_ptr<const AuthContext>& auth_context() const { return auth_context_; }
 
+  // A call that runs here has ended.
+  void CallEnded() { running_.fetch_sub(1, std::memory_order_relaxed); }
+
+  // The end of a call whatever its handler does: nothing that waits is sent before the status.
+  void AbortCall(const StreamPtr& stream, const Status& why);
   // The end of a call: its last frame, and the stream is forgotten.
   void FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                  std::string_view metadata_block);
+                  std::string_view metadata_block) {
+    SendStatus(stream, status, response, metadata_block, /*at_once=*/false);
+  }
 
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
@@ -39,12 +46,19 @@ class ServerConnection final : public Connection {
   Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
   Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault);
   void Reject(const StreamPtr& stream, const Status& why);
+  void SendStatus(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+                  std::string_view metadata_block, bool at_once);
   void StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block);
 
   static constexpr size_t kMaxMethods = 4096;
+  // Answers to calls that were refused, which wait because the client does not read.
+  static constexpr size_t kMaxWaitingRefusals = 4096;
 
   const std::shared_ptr<ServerCore> core_;
   const std::shared_ptr<const AuthContext> auth_context_;
+
+  // Handlers that run, or are about to. One may still do so when its call is over for the client.
+  std::atomic<uint32_t> running_{0};
 
   // receive role
   bool hello_seen_ = false;

@@ -1,5 +1,6 @@
 #include "rpc/server_core.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -55,16 +56,25 @@ std::vector<std::shared_ptr<ServerConnection>> ServerCore::Connections() {
   return {connections_.begin(), connections_.end()};
 }
 
-void ServerCore::Drain(int64_t deadline_ns) {
+void ServerCore::LimitDrain(int64_t deadline_ns) {
+  std::lock_guard lock(mu_);
+  drain_deadline_ns_ = std::min(drain_deadline_ns_, deadline_ns);
+  changed_.notify_all();
+}
+
+void ServerCore::Drain() {
   draining_.store(true, std::memory_order_seq_cst);
   for (const auto& connection : Connections()) connection->SayGoodbye();
   const auto idle = [this] { return calls_.load(std::memory_order_seq_cst) == 0; };
   {
     std::unique_lock lock(mu_);
-    if (deadline_ns == kNoDeadline) {
-      changed_.wait(lock, idle);
-    } else {
-      changed_.wait_until(lock, TimePoint(deadline_ns), idle);
+    while (!idle()) {
+      const int64_t deadline_ns = drain_deadline_ns_;
+      if (deadline_ns == kNoDeadline) {
+        changed_.wait(lock);
+      } else if (changed_.wait_until(lock, TimePoint(deadline_ns)) == std::cv_status::timeout) {
+        break;
+      }
     }
   }
   if (!idle()) {
@@ -74,6 +84,9 @@ void ServerCore::Drain(int64_t deadline_ns) {
   }
   const int64_t close_by = MonotonicNs() + kCloseGraceNs;
   for (const auto& connection : Connections()) connection->CloseWhenDrained(close_by);
+  if (runtime_->stopped()) {  // at exit: nobody else will
+    for (const auto& connection : Connections()) connection->OnClosed();
+  }
   std::unique_lock lock(mu_);
   changed_.wait(lock, [this] { return connections_.empty(); });
 }

@@ -40,8 +40,10 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void EndCall();
 
   // No call begins any more; those that run may finish until the deadline, are then cancelled, and waited for. Then every
-  // connection is closed.
-  void Drain(int64_t deadline_ns);
+  // connection is closed. Once.
+  void Drain();
+  // Before Drain(), or meanwhile: the deadline is this one at the latest.
+  void LimitDrain(int64_t deadline_ns);
 
  private:
   std::vector<std::shared_ptr<ServerConnection>> Connections();
@@ -53,6 +55,7 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::atomic<int64_t> calls_{0};
   std::mutex mu_;
   std::condition_variable changed_;
+  int64_t drain_deadline_ns_ = std::numeric_limits<int64_t>::max();
   std::set<std::shared_ptr<ServerConnection>> connections_;
 };
 

@@ -7,6 +7,7 @@
 #include "rpc/connection.h"
 #include "transport/base/copy.h"
 #include "transport/base/futex.h"
+#include "transport/base/status_macros.h"
 
 namespace ipcrpc::rpc {
 namespace {
@@ -29,6 +30,22 @@ bool Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* messag
   if (out_closed_) return false;
   const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
   if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return true;
+  Enqueue(frame, message, message_bytes);
+  PumpLocked();
+  return true;
+}
+
+bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message, bool at_once) {
+  std::lock_guard lock(mu_);
+  if (out_closed_) return false;
+  out_closed_ = true;
+  last_taken_ = true;
+  if (at_once) out_.clear();
+  const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) {
+    if (at_once) Notify();
+    return true;
+  }
   Enqueue(frame, message, message_bytes);
   PumpLocked();
   return true;
@@ -57,8 +74,8 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
 
 void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
   if (message != nullptr && frame.type == FrameType::kFinish) {
-    // A status goes after its message when they do not go together.
-    Enqueue({.type = FrameType::kMessage}, message, message_bytes);
+    // A status goes after its message when they do not go together; the initial metadata goes with the first of them.
+    Enqueue({.type = FrameType::kMessage, .block = frame.block}, message, message_bytes);
     Enqueue(frame, nullptr, 0);
     return;
   }
@@ -78,6 +95,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
   size_t chunk = 0;
   const auto size = [&](uint32_t max) {
     const uint32_t fixed = kHeaderBytes + static_cast<uint32_t>(item.block.size());
+    IPCRPC_CHECK(fixed <= max);  // whoever sends keeps to kMaxBlockBytes
     chunk = std::min<size_t>({left, max - fixed, kChunkBytes});
     return fixed + static_cast<uint32_t>(chunk);
   };
@@ -138,13 +156,7 @@ void Stream::Pump() {
 
 bool Stream::Drained() const {
   std::lock_guard lock(mu_);
-  return out_.empty() || out_closed_;
-}
-
-void Stream::CloseOut() {
-  std::lock_guard lock(mu_);
-  out_closed_ = true;
-  out_.clear();
+  return out_.empty();
 }
 
 // ---- in --------------------------------------------------------------------------------------
@@ -154,6 +166,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   const bool first = (header.flags & kFirstChunk) != 0;
   const bool more = (header.flags & kMoreChunks) != 0;
   if (first == assembling_) return Arrival::kFault;  // a message inside another, or a chunk of none
+  if (half_closed_.load(std::memory_order_relaxed)) return Arrival::kFault;  // it had said that none would follow
   const int64_t cost = static_cast<int64_t>(payload.size()) + kFrameCost;
   received_cost_ += cost;
   if (received_cost_ > granted_cost_ + kOverdraft) return Arrival::kFault;
@@ -161,6 +174,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
     if (header.message_bytes > static_cast<uint64_t>(max_receive_bytes_)) return Arrival::kTooLarge;
     current_mark_ = inbox_.size();
     current_left_ = header.message_bytes;
+    current_cost_ = 0;
     const MessageMark mark = {header.message_bytes, 0};
     inbox_.Reserve(inbox_.size() + sizeof(mark) + std::min<size_t>(header.message_bytes, kTrustedReserve));
     inbox_.Append(&mark, sizeof(mark));
@@ -168,6 +182,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   if (payload.size() > current_left_ || (!more && payload.size() != current_left_)) return Arrival::kFault;
   if (!payload.empty()) CopyBytes(inbox_.Extend(payload.size()), payload.data(), payload.size());
   current_left_ -= payload.size();
+  current_cost_ += cost;
   assembling_ = more;
   if (more) {
     // What is being assembled counts against the message limit, not against the window.
@@ -175,8 +190,9 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
     GrantLocked(false);
     return Arrival::kOk;
   }
-  const auto due = static_cast<uint32_t>(cost);
-  std::memcpy(inbox_.data() + current_mark_ + offsetof(MessageMark, cost), &due, sizeof(due));
+  // Complete and unread it counts whole: no next one of its size may come before it is read.
+  consumed_cost_ -= current_cost_ - cost;
+  std::memcpy(inbox_.data() + current_mark_ + offsetof(MessageMark, cost), &current_cost_, sizeof(current_cost_));
   complete_bytes_ = inbox_.size();
   messages_.fetch_add(1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
@@ -188,7 +204,7 @@ bool Stream::OnCredit(uint32_t bytes) {
   std::lock_guard lock(mu_);
   if (credit_ > std::numeric_limits<int32_t>::max() || bytes == 0) return false;
   credit_ += bytes;
-  if (!out_closed_) PumpLocked();
+  PumpLocked();
   return true;
 }
 
@@ -206,29 +222,32 @@ void Stream::OnHalfClose() {
 }
 
 void Stream::End(Status status, std::string_view trailing_block, bool drop_unread) {
-  std::unique_lock lock(mu_);
-  if (over_.load(std::memory_order_relaxed)) return;
-  status_ = std::move(status);
-  trailing_block_ = trailing_block;
-  out_closed_ = true;
-  out_.clear();
-  if (drop_unread) dropped_.store(true, std::memory_order_release);
-  over_.store(true, std::memory_order_release);
-  Notify();
-  const std::function<void()> react = std::exchange(on_over_, nullptr);
-  lock.unlock();
-  if (react) react();
+  std::shared_ptr<internal::CancelTarget> at_end;
+  {
+    std::lock_guard lock(mu_);
+    if (over_.load(std::memory_order_relaxed)) return;
+    if (!status.ok()) failed_at_ns_ = MonotonicNs();
+    status_ = std::move(status);
+    trailing_block_ = trailing_block;
+    out_closed_ = true;
+    if (!last_taken_) out_.clear();
+    if (drop_unread) dropped_.store(true, std::memory_order_release);
+    at_end.swap(at_end_);
+    over_.store(true, std::memory_order_release);
+    Notify();
+  }
+  if (at_end != nullptr) at_end->Cancel();  // takes locks of other calls
 }
 
-void Stream::OnOver(std::function<void()> react) {
+void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {
   {
     std::lock_guard lock(mu_);
     if (!over_.load(std::memory_order_relaxed)) {
-      on_over_ = std::move(react);
+      at_end_.swap(target);
       return;
     }
   }
-  react();
+  target->Cancel();
 }
 
 // ---- the reader ------------------------------------------------------------------------------
@@ -272,7 +291,7 @@ std::optional<uint32_t> Stream::NextSize() {
   if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
   MessageMark mark;
   std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
-  return mark.size;
+  return static_cast<uint32_t>(mark.size);
 }
 
 void Stream::GrantForReader() {
@@ -309,6 +328,11 @@ bool Stream::NoMoreMessages() const {
 Status Stream::status() const {
   std::lock_guard lock(mu_);
   return status_;
+}
+
+int64_t Stream::failed_at_ns() const {
+  std::lock_guard lock(mu_);
+  return failed_at_ns_;
 }
 
 std::string Stream::TakeInitialBlock() {

@@ -12,9 +12,9 @@
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -24,6 +24,7 @@
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/status.h"
 #include "rpc/buffer.h"
+#include "rpc/cancel_target.h"
 #include "rpc/frame.h"
 #include "rpc/recycled.h"
 
@@ -53,10 +54,11 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits; else
   // as soon as there is (then it is copied). Never blocks. False when the call is over or was closed to sending.
   bool Send(const OutFrame& frame, const internal::OutgoingMessage* message);
+  // The last frame of the call: nothing can be sent after it. It goes behind what waits, or with `at_once` instead of
+  // that. False when the call is over or has had its last frame.
+  bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message, bool at_once);
   // Everything that Send() took is on its way, or never will be.
   bool Drained() const;
-  // Nothing can be sent any more; what waits is dropped.
-  void CloseOut();
   // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
   void Linger() { lingering_.store(true, std::memory_order_seq_cst); }
   bool lingering() const { return lingering_.load(std::memory_order_seq_cst); }
@@ -71,8 +73,11 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool OnCredit(uint32_t bytes);  // false: absurd
   void OnInitial(std::string_view block);
   void OnHalfClose();
-  // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read.
+  // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read. What waits to
+  // be sent is dropped, but for the frame of SendLast().
   void End(Status status, std::string_view trailing_block, bool drop_unread);
+  // Cancels `target` when the call ends, at once when it has. Replaces the one before.
+  void CancelAtEnd(std::shared_ptr<internal::CancelTarget> target);
 
   // ---- in, by the reader ---------------------------------------------------------------------
 
@@ -88,10 +93,10 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool over() const { return over_.load(std::memory_order_acquire); }
   bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
-  // Runs once the call is over, by whoever ends it; at once if it is.
-  void OnOver(std::function<void()> react);
   // After over().
   Status status() const;
+  // When it was over, CLOCK_MONOTONIC; only kept when not with OK.
+  int64_t failed_at_ns() const;
   std::string TakeInitialBlock();
   std::string TakeTrailingBlock();
 
@@ -118,8 +123,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   };
   // In front of each message in the inbox.
   struct MessageMark {
-    uint32_t size;
-    uint32_t cost;  // of its last chunk, which is due when it is read
+    uint64_t size;
+    int64_t cost;  // of all its frames, due when it is read
   };
 
   enum class Sent { kDone, kLater };
@@ -138,7 +143,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
 
   // out
   int64_t credit_ = kInitialCredit;
-  bool out_closed_ = false;
+  bool out_closed_ = false;  // nothing more is taken
+  bool last_taken_ = false;  // SendLast() was called: what is in out_ goes even when the call is over
   std::list<OutItem> out_;
 
   // in
@@ -146,12 +152,14 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   size_t complete_bytes_ = 0; // of the inbox: whole messages
   size_t current_mark_ = 0;   // where the message being assembled began
   uint64_t current_left_ = 0; // bytes it still lacks
+  int64_t current_cost_ = 0;  // of its frames so far
   bool assembling_ = false;
   int64_t received_cost_ = 0, consumed_cost_ = 0, granted_cost_ = kInitialCredit;
   int64_t window_ = kInitialCredit;
   std::string initial_block_, trailing_block_;
   Status status_;
-  std::function<void()> on_over_;
+  int64_t failed_at_ns_ = 0;
+  std::shared_ptr<internal::CancelTarget> at_end_;
 
   // the reader's
   Buffer taken_;
@@ -167,6 +175,9 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<bool> lingering_{false};
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};
+
+  friend class Connection;
+  bool waits_for_space_ = false;  // is in the connection's list; under its waiters_mu_
 };
 
 using StreamPtr = boost::intrusive_ptr<Stream>;

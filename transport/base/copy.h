@@ -23,6 +23,8 @@ inline void CopyBytes(std::byte* to, const std::byte* from, size_t size) {
     std::memcpy(to, from, size);
   }
 #endif
+  // Or the compiler might leave the copy out and read `from` again wherever the copy is used.
+  asm volatile("" ::: "memory");
 }
 
 }  // namespace ipcrpc

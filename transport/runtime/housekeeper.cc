@@ -58,12 +58,16 @@ void Housekeeper::Unwatch(uint64_t id) {
     reactions_.erase(it);
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, reaction->fd, nullptr);
   }
+  std::function<void(uint32_t)> dropped;  // with what it holds, before the caller goes on
   std::lock_guard running(reaction->mu);
   reaction->dead = true;
+  if (!reaction->running) dropped.swap(reaction->react);
 }
 
 void Housekeeper::RequestTick() {
-  if (tick_due_.load(std::memory_order_relaxed) || tick_due_.exchange(true, std::memory_order_acq_rel)) return;
+  // Sequentially consistent, and so is what on_tick looks at: either it sees the caller at work, or the caller sees
+  // that no tick is due any more.
+  if (tick_due_.load(std::memory_order_seq_cst) || tick_due_.exchange(true, std::memory_order_seq_cst)) return;
   itimerspec when = {};
   when.it_value = ToTimespec(tick_ns_);
   timerfd_settime(timer_.get(), 0, &when, nullptr);
@@ -87,7 +91,7 @@ void Housekeeper::RunOnce(int timeout_ms) {
     if (events[i].data.u64 == kTimerId) {
       uint64_t expirations;
       if (read(timer_.get(), &expirations, sizeof(expirations)) != sizeof(expirations)) continue;
-      tick_due_.store(false, std::memory_order_release);
+      tick_due_.store(false, std::memory_order_seq_cst);
       on_tick_();
       continue;
     }
@@ -98,7 +102,10 @@ void Housekeeper::RunOnce(int timeout_ms) {
     }
     if (reaction == nullptr) continue;
     std::lock_guard running(reaction->mu);
-    if (!reaction->dead) reaction->react(events[i].events);
+    if (reaction->dead) continue;
+    reaction->running = true;
+    reaction->react(events[i].events);
+    reaction->running = false;
   }
 }
 

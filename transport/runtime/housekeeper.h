@@ -25,7 +25,7 @@ class Housekeeper {
   // must stay open until Unwatch(). Starts nothing: see Runtime.
   uint64_t Watch(int fd, uint32_t events, std::function<void(uint32_t)> react);
   void Rewatch(uint64_t id, uint32_t events);
-  // After it returns the reaction does not run any more, unless it is the caller itself. REQUIRES: no lock held
+  // After it returns the reaction does not run any more and is gone, unless it is the caller itself. REQUIRES: no lock held
   // that the reaction takes.
   void Unwatch(uint64_t id);
 
@@ -44,6 +44,7 @@ class Housekeeper {
     int fd;
     std::function<void(uint32_t)> react;
     std::recursive_mutex mu;  // held while it runs
+    bool running = false;
     bool dead = false;
   };
 

@@ -3,11 +3,11 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "transport/base/fork_guard.h"
 #include "transport/base/status_macros.h"
 
 namespace ipcrpc {
@@ -22,37 +22,26 @@ int DefaultPollers() {
   return std::clamp(processors / 2, 1, kMaxPollers);
 }
 
-// A page that the kernel wipes in a forked child: there the threads of the default runtime do not exist.
-struct ProcessPage {
-  std::shared_ptr<IoRuntime>* runtime;
+// Never deleted: objects that die later may still refer to it. No lock here, which a fork could leave locked.
+struct DefaultRuntime {
+  std::shared_ptr<IoRuntime> runtime = std::make_shared<IoRuntime>();
 };
-ProcessPage* ThePage() {
-  static auto* const page = [] {
-    void* memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    IPCRPC_CHECK(memory != MAP_FAILED);
-    madvise(memory, 4096, MADV_WIPEONFORK);
-    return static_cast<ProcessPage*>(memory);
-  }();
-  return page;
-}
-std::mutex default_mu;
 
 }  // namespace
 
 const std::shared_ptr<IoRuntime>& IoRuntime::Default() {
-  ProcessPage* const page = ThePage();
-  std::lock_guard lock(default_mu);
-  if (page->runtime == nullptr) {
-    static bool at_exit = false;
-    if (!std::exchange(at_exit, true)) {
-      atexit([] {
-        // Never deleted: objects that die later may still refer to it.
-        if (ThePage()->runtime != nullptr) (*ThePage()->runtime)->Stop();
-      });
-    }
-    page->runtime = new std::shared_ptr<IoRuntime>(std::make_shared<IoRuntime>());
-  }
-  return *page->runtime;
+  std::atomic<void*>& slot = ThisProcess().default_runtime;
+  if (void* made = slot.load(std::memory_order_acquire)) return static_cast<DefaultRuntime*>(made)->runtime;
+  static const int at_exit = atexit([] {
+    // In a forked child it is the child's own, or none.
+    if (void* made = ThisProcess().default_runtime.load()) static_cast<DefaultRuntime*>(made)->runtime->Stop();
+  });
+  static_cast<void>(at_exit);
+  auto fresh = std::make_unique<DefaultRuntime>();
+  void* expected = nullptr;
+  // Who comes second throws his away: nothing of it has started.
+  if (slot.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) expected = fresh.release();
+  return static_cast<DefaultRuntime*>(expected)->runtime;
 }
 
 IoRuntime::IoRuntime(IoRuntimeOptions options)
@@ -91,7 +80,7 @@ void IoRuntime::Attach(std::shared_ptr<PollTarget> target) {
   if (options_.threads) {
     StartHousekeeper();
     std::lock_guard lock(mu_);
-    if (!std::exchange(lane->started, true)) Drive(lane);
+    if (!std::exchange(lane->started, true)) IPCRPC_CHECK(Drive(lane, /*stuck_in=*/0));
   }
 }
 
@@ -129,17 +118,27 @@ void* IoRuntime::HousekeeperMain(void* argument) {
   return nullptr;
 }
 
+struct IoRuntime::Driver {
+  Lane* lane;
+  uint64_t stuck_in;  // the task whose thread this one relieves; 0: none, it is the first
+};
+
 // REQUIRES: mu_.
-void IoRuntime::Drive(Lane* lane) {
-  if (stopping_.load()) return;
+bool IoRuntime::Drive(Lane* lane, uint64_t stuck_in) {
+  if (stopping_.load()) return true;
+  auto driver = std::make_unique<Driver>(Driver{lane, stuck_in});
+  if (!StartThread("ipcrpc-poll", 0, &IoRuntime::LaneMain, driver.get())) return false;
+  driver.release();
   ++threads_;
-  IPCRPC_CHECK(StartThread("ipcrpc-poll", 0, &IoRuntime::LaneMain, lane));
+  return true;
 }
 
 void* IoRuntime::LaneMain(void* argument) {
-  auto* lane = static_cast<Lane*>(argument);
-  IoRuntime* runtime = lane->runtime;
-  lane->poller->Run();  // relieved or stopped, this thread is done
+  const std::unique_ptr<Driver> driver(static_cast<Driver*>(argument));
+  Poller& poller = *driver->lane->poller;
+  IoRuntime* runtime = driver->lane->runtime;
+  // Relieved or stopped, this thread is done.
+  if (driver->stuck_in == 0 || poller.Steal(driver->stuck_in)) poller.Run();
   runtime->ThreadGone();
   return nullptr;
 }
@@ -157,9 +156,9 @@ void IoRuntime::Tick() {
     const uint64_t task = lane->poller->task_sequence();
     if (lane->poller->asleep() && (task & 1) == 0 && task == lane->seen_task) continue;
     awake = true;
-    if ((task & 1) != 0 && task == lane->seen_task && lane->poller->Steal(task)) {
+    if ((task & 1) != 0 && task == lane->seen_task) {
       std::lock_guard lock(mu_);
-      Drive(lane.get());
+      Drive(lane.get(), task);  // without threads to be had, the next tick tries again
     }
     lane->seen_task = task;
   }

@@ -54,6 +54,7 @@ class IoRuntime {
 
   size_t threads() const;
   void Stop();  // all threads; idempotent
+  bool stopped() const { return stopping_.load(std::memory_order_acquire); }
 
  private:
   struct Lane {
@@ -63,10 +64,12 @@ class IoRuntime {
     uint64_t seen_task = 0;  // by the tick
     bool started = false;
   };
+  struct Driver;
 
   void StartHousekeeper();
-  void Drive(Lane* lane);  // starts a thread
-  static void* LaneMain(void* lane);
+  // Starts a thread; false: the system refuses.
+  bool Drive(Lane* lane, uint64_t stuck_in);
+  static void* LaneMain(void* driver);
   static void* HousekeeperMain(void* runtime);
   void ThreadGone();
   void Tick();

@@ -18,12 +18,14 @@ constexpr int kFramesPerTurn = 64;
 constexpr int kEventsPerVisit = 64;
 constexpr uint32_t kCoolEveryPasses = 256;
 constexpr uint64_t kCoolAfterUs = 1000;
+// How long a link that is cold may have to wait behind links that are never idle.
+constexpr uint64_t kHarvestEveryUs = 250;
 constexpr int kPassesPerRunOnce = 16;
 
 }  // namespace
 
-Poller::Poller(std::function<void()> woken, std::function<void(bool)> watch)
-    : woken_(std::move(woken)), watch_(std::move(watch)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
+    : active_(std::move(active)), watch_(std::move(watch)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
       event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   epoll_event event = {.events = EPOLLIN, .data = {.ptr = nullptr}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event);
@@ -102,6 +104,7 @@ bool Poller::RunTasks() {
     const uint64_t sequence = task_sequence_.load(std::memory_order_relaxed) + 1;
     // Release: who steals the poller during the task sees all of its state.
     task_sequence_.store(sequence, std::memory_order_release);
+    active_();
     task->Run();
     uint64_t expected = sequence;
     if (!task_sequence_.compare_exchange_strong(expected, sequence + 1, std::memory_order_acq_rel)) return false;
@@ -146,7 +149,12 @@ void Poller::RunOnce() {
 
 bool Poller::Pass(bool* busy) {
   if (commands_.load(std::memory_order_relaxed)) TakeCommands();
-  if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) Harvest(0);
+  if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) {
+    Harvest(0);
+  } else if (entries_.size() > hot_.size() && !hot_.empty() &&
+             Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
+    Harvest(0);
+  }
   bool left = false;
   for (size_t i = 0; i < hot_.size(); ++i) {
     const EntryPtr entry = hot_[i];
@@ -237,6 +245,7 @@ bool Poller::CoolIdle(bool all) {
 void Poller::Harvest(int timeout_ms) {
   epoll_event events[kEventsPerVisit];
   const int count = epoll_wait(epoll_.get(), events, kEventsPerVisit, timeout_ms);
+  last_harvest_ticks_ = Ticks();
   for (int i = 0; i < count; ++i) {
     if (events[i].data.ptr == nullptr) {
       uint64_t value;
@@ -258,7 +267,7 @@ void Poller::SleepInEpoll() {
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
   if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
-  woken_();
+  active_();
 }
 
 bool Poller::SingleCheapLink() const {
@@ -278,8 +287,8 @@ void Poller::SleepInLink() {
       !check_events_.load(std::memory_order_seq_cst)) {
     slept = target->link().Wait(kNoDeadline);
   }
-  sleep_.store(Sleep::kAwake, std::memory_order_release);
-  if (slept) woken_();
+  sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
+  if (slept) active_();
 }
 
 void Poller::SetWatched(bool watched) {

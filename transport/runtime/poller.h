@@ -50,9 +50,9 @@ class PollerTask {
 
 class Poller {
  public:
-  // `woken` is called, by the driving thread, when the poller returns from a sleep; `watch` when it stops (true) and
+  // `active` is called, by the driving thread, when the poller returns from a sleep and before each task; `watch` when it stops (true) and
   // starts again (false) to sleep on fd() itself: while true, somebody else must watch fd() and call CheckEvents().
-  Poller(std::function<void()> woken, std::function<void(bool)> watch);
+  Poller(std::function<void()> active, std::function<void(bool)> watch);
   ~Poller();
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
@@ -80,7 +80,7 @@ class Poller {
   uint64_t task_sequence() const { return task_sequence_.load(std::memory_order_acquire); }
   // Takes the poller from the thread that runs the task `sequence`; true: the caller's thread must Run() it.
   bool Steal(uint64_t sequence);
-  bool asleep() const { return sleep_.load(std::memory_order_acquire) != Sleep::kAwake; }
+  bool asleep() const { return sleep_.load(std::memory_order_seq_cst) != Sleep::kAwake; }
   bool asleep_in_epoll() const { return sleep_.load(std::memory_order_acquire) == Sleep::kInEpoll; }
   // Something is to be read from fd() while the poller does not look there.
   void CheckEvents();
@@ -111,7 +111,7 @@ class Poller {
   void SetWatched(bool watched);
   int HotPeerCpu() const;
 
-  const std::function<void()> woken_;
+  const std::function<void()> active_;
   const std::function<void(bool)> watch_;
   const UniqueFd epoll_;
   const UniqueFd event_;  // Kick, Attach, Stop while asleep in epoll
@@ -123,6 +123,7 @@ class Poller {
   PollerTask* tasks_tail_ = nullptr;
   SpinPolicy spin_;
   uint32_t passes_ = 0;
+  uint64_t last_harvest_ticks_ = 0;
   bool watched_ = false;
 
   // any thread

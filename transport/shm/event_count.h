@@ -2,23 +2,25 @@
 // that the sleeper never writes the waker's memory nor the waker the sleeper's.
 //
 //   sleeper                                   waker
-//   1  w = peer.wake_sequence (acquire)       1  publish: commit a record, or move head (release)
+//   1  w = peer.wake_sequence (acquire);      1  publish: commit a record, or move head (release)
+//      has it moved: ++epoch
 //   2  own.sleep = epoch | kind | reasons     2  Fence()
 //   3  Fence()                                3  s = peer.sleep; asleep, for this reason, not yet woken?
-//   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE; or ring the doorbell
+//   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE or the doorbell
 //   5  sleep while peer.wake_sequence == w
 //   6  own.sleep = epoch | awake; look again
 //
 // The two fences are a Dekker pair: either the sleeper's second look (4) sees what was published, or the waker (3)
-// sees the sleeper. The bump before the wake, whatever the kind of sleep, closes the window between 4 and 5. One wake is
-// given for each sleep word; the epoch in it moves on only when the peer has bumped since the last arming, so that a word
-// that was already answered is never armed again by mere wrapping round. tests/model/ has the models, and mutants
-// without a fence, bump or second look that lose a wake-up; docs/shm.md has the rules that came out of them.
+// sees the sleeper. The bump before the wake closes the window between 4 and 5. A sleep word is answered once: when it
+// is seen again, a bump of wake_sequence is under way or came after the arming. So the epoch moves with the peer's
+// bumps and not with each sleep, of which 28 bits count too few (docs/shm.md, rules 1 and 2).
+// tests/model/ has the models, and mutants without a fence, bump or second look that lose a wake-up.
 // After folly's EventCount (prepareWait / recheck / wait), with the waiter's RMW on a shared word taken out.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "transport/base/atomics.h"
 #include "transport/shm/layout.h"
@@ -28,21 +30,21 @@ namespace ipcrpc::shm {
 // Owned by the holder of the receive role.
 class Sleeper {
  public:
-  explicit Sleeper(Segment* own) : own_(own) {}
+  Sleeper(Segment* own, const Segment* peer) : own_(own), peer_(peer) {}
 
-  // `sequence` is the peer's wake_sequence, read just before.
-  void Announce(SleepWord::Kind kind, uint32_t reasons, uint32_t sequence) {
-    if (sequence != armed_at_) epoch_ += SleepWord::kEpochStep;
-    armed_at_ = sequence;
+  void Announce(SleepWord::Kind kind, uint32_t reasons) {
+    const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
+    if (std::exchange(sequence_seen_, sequence) != sequence) epoch_ += SleepWord::kEpochStep;
     own_->sleep.store(epoch_ | kind | reasons, std::memory_order_relaxed);
     Fence();
   }
-  void Retract() { own_->sleep.store(epoch_, std::memory_order_relaxed); }
+  void Retract() { own_->sleep.store(epoch_ | SleepWord::kAwake, std::memory_order_relaxed); }
 
  private:
-  Segment* own_;
-  uint32_t epoch_ = SleepWord::kEpochStep;
-  uint32_t armed_at_ = 0;
+  Segment* const own_;
+  const Segment* const peer_;
+  uint32_t epoch_ = 0;
+  uint32_t sequence_seen_ = 0;  // of the peer's wakes, at the last arming
 };
 
 // Used by both roles: the sender wakes for data, the receiver for space.

@@ -44,8 +44,8 @@ static_assert(offsetof(Segment, reserved) == 0x100 && sizeof(Segment) == 0x200);
 
 inline constexpr uint32_t kRingOffset = 0x200;
 
-// The sleep word: epoch:28 | kind:2 | reasons:2. The epoch moves on when the peer has given a wake since the last
-// sleep, so that a waker can tell a sleep it has already ended from a new one.
+// The sleep word: epoch:28 | kind:2 | reasons:2. The epoch grows when the peer has woken since the last sleep, so
+// that a waker can tell a sleep it has already ended from a new one.
 struct SleepWord {
   enum Kind : uint32_t {
     kAwake = 0,

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "transport/base/features.h"
+#include "transport/base/fork_guard.h"
 #include "transport/base/status_macros.h"
 
 namespace ipcrpc::shm {
@@ -46,7 +47,9 @@ ino_t InodeOf(int fd) {
 
 }  // namespace
 
-Mapping::Mapping(std::byte* data, size_t size) : data_(data, [size](std::byte* p) { munmap(p, size); }), size_(size) {}
+// In a forked child the mapping does not exist, and its place may be another's.
+Mapping::Mapping(std::byte* data, size_t size)
+    : data_(data, [size, guard = ForkGuard()](std::byte* p) { if (guard.ours()) munmap(p, size); }), size_(size) {}
 
 absl::StatusOr<OwnMemory> MakeMemory(size_t size) {
   if (!FeatureAllowed("memfd_create")) return absl::FailedPreconditionError("memfd_create is disabled by IPCRPC_DISABLE");

@@ -35,7 +35,7 @@ ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::
       peer_(reinterpret_cast<const Segment*>(peer_mapping_.data())),
       writer_(own_mapping_.data() + kRingOffset, agreement.own_ring_bytes, &peer_->head),
       reader_(peer_mapping_.data() + kRingOffset, agreement.peer_ring_bytes),
-      sleeper_(own_),
+      sleeper_(own_, peer_),
       spin_(spin),
       waker_(own_, peer_, control_.get()) {}
 
@@ -62,7 +62,7 @@ std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
     space_wanted_head_.store(peer_->head.load(std::memory_order_relaxed), std::memory_order_relaxed);
     space_wanted_.store(true, std::memory_order_seq_cst);
     room = writer_.Reserve(size, leave_free);
-    if (room != nullptr) space_wanted_.store(false, std::memory_order_relaxed);
+    // It stays set even so: an earlier Reserve() may have failed that still waits for OnSpace().
   }
   if (writer_.fault()) {
     Fault("its read position is impossible");
@@ -115,6 +115,7 @@ ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
   if (closed_.load(std::memory_order_acquire)) return Progress::kClosed;
   // Read before the ring: what the peer sent before it went is delivered.
   const bool gone = peer_gone_.load(std::memory_order_acquire);
+  if (gone && !gone_at_head_.has_value()) gone_at_head_ = reader_.head();
   int frames = 0;
   bool held = false;
   while (frames < max_frames && !held) {
@@ -141,6 +142,8 @@ ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
     }
     if (closed_.load(std::memory_order_relaxed)) return Progress::kClosed;
   }
+  // What it had sent fits the ring. Who hangs up and goes on writing is not listened to for ever.
+  if (gone && reader_.head() - *gone_at_head_ > reader_.size()) return Fault("it wrote on after it hung up");
   PublishHead();
   if (SpaceCame()) {
     space_wanted_.store(false, std::memory_order_relaxed);
@@ -177,7 +180,7 @@ bool ShmLink::Wait(int64_t deadline_ns) {
     return false;
   }
   const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
-  sleeper_.Announce(SleepWord::kFutex, SleepReasons(), sequence);
+  sleeper_.Announce(SleepWord::kFutex, SleepReasons());
   waiting_.store(true, std::memory_order_seq_cst);
   if (!Ready()) FutexWaitTwo(&peer_->wake_sequence, sequence, &kicks_, kicks_taken_, deadline_ns);
   waiting_.store(false, std::memory_order_relaxed);
@@ -191,7 +194,7 @@ bool ShmLink::Wait(int64_t deadline_ns) {
 
 bool ShmLink::BeginSleep() {
   own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
-  sleeper_.Announce(SleepWord::kDoorbell, SleepReasons(), peer_->wake_sequence.load(std::memory_order_acquire));
+  sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
   if (!Ready()) return true;
   sleeper_.Retract();
   TakeKick();
@@ -261,6 +264,7 @@ void ShmLink::NotePeerGone() {
 }
 
 void ShmLink::Close(absl::Status why) {
+  if (!fork_guard_.ours()) return;  // it is the parent's
   {
     std::lock_guard lock(mu_);
     if (why_code_ != absl::StatusCode::kOk) return;

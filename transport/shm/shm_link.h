@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "transport/base/fork_guard.h"
 #include "transport/link.h"
 #include "transport/shm/event_count.h"
 #include "transport/shm/handshake.h"
@@ -69,6 +70,7 @@ class ShmLink final : public Link {
   Progress Fault(absl::string_view what);
 
   // constant
+  const ForkGuard fork_guard_;
   const UniqueFd control_;
   const PeerIdentity peer_identity_;
   const std::string description_;
@@ -95,7 +97,7 @@ class ShmLink final : public Link {
   Sleeper sleeper_;
   SpinPolicy spin_;
   uint32_t kicks_taken_ = 0;
-  bool drained_ = false;
+  std::optional<uint64_t> gone_at_head_;  // where it had read to when the peer was seen to be gone
 
   // any thread
   alignas(64) Waker waker_;

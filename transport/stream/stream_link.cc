@@ -275,6 +275,7 @@ void StreamLink::NotePeerGone() {
 }
 
 void StreamLink::Close(absl::Status why) {
+  if (!fork_guard_.ours()) return;  // it is the parent's
   {
     const std::lock_guard lock(why_mu_);
     if (why_code_ != absl::StatusCode::kOk) return;

@@ -25,6 +25,7 @@
 
 #include "absl/status/status.h"
 #include "transport/base/fd.h"
+#include "transport/base/fork_guard.h"
 #include "transport/link.h"
 #include "transport/stream/buffers.h"
 #include "transport/stream/descriptor.h"
@@ -87,6 +88,7 @@ class StreamLink final : public Link {
   void SleepInPoll(int64_t deadline_ns);
 
   // constant
+  const ForkGuard fork_guard_;
   const Options options_;
   stream::StreamDescriptor read_;
   stream::StreamDescriptor write_;  // none: read_ is a socket and serves for both

@@ -1,0 +1,1 @@
+#include "tests/behaviour/fixture.h"

@@ -1,0 +1,181 @@
+#include "tests/behaviour/fixture.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+extern char** environ;
+
+namespace behaviour {
+namespace {
+
+// The runtime directory of this program and its children; goes with it.
+class RuntimeDirectory : public ::testing::Environment {
+ public:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "ipcrpc-behaviour-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    path_ = pattern;
+    setenv("IPCRPC_RUNTIME_DIR", path_.c_str(), 1);
+  }
+  void TearDown() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+
+ private:
+  std::string path_;
+};
+const auto* const kRuntimeDirectory = ::testing::AddGlobalTestEnvironment(new RuntimeDirectory);
+
+std::string FreshName() {
+  static std::atomic<int> next{0};
+  return "t" + std::to_string(next++);
+}
+
+size_t EntriesOf(const char* directory) {
+  size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++count;
+  return count;
+}
+
+}  // namespace
+
+Status LambdaService::Unary(ServerContext* context, const Msg* request, Msg* response) {
+  if (unary) return unary(context, request, response);
+  *response = *request;
+  return Status::OK;
+}
+
+Status LambdaService::Collect(ServerContext* context, ServerCollector* reader, Msg* response) {
+  if (collect) return collect(context, reader, response);
+  int64_t count = 0, sum = 0;
+  for (Msg message; reader->Read(&message); ++count) sum += message.number();
+  response->set_number(sum);
+  response->set_text(std::to_string(count));
+  return Status::OK;
+}
+
+Status LambdaService::Emit(ServerContext* context, const Msg* request, ServerEmitter* writer) {
+  if (emit) return emit(context, request, writer);
+  for (int64_t i = 0; i < request->number(); ++i) {
+    if (!writer->Write(Number(i))) break;
+  }
+  return Status::OK;
+}
+
+Status LambdaService::Talk(ServerContext* context, ServerTalk* stream) {
+  if (talk) return talk(context, stream);
+  for (Msg message; stream->Read(&message);) {
+    if (!stream->Write(message)) break;
+  }
+  return Status::OK;
+}
+
+Holdings Holdings::Now() {
+  std::ifstream maps("/proc/self/maps");
+  size_t shared = 0;
+  for (std::string line; std::getline(maps, line);) shared += line.find("memfd:ipcrpc") != std::string::npos ? 1 : 0;
+  return {EntriesOf("/proc/self/task"), EntriesOf("/proc/self/fd"), shared};
+}
+
+Msg Number(int64_t number) {
+  Msg message;
+  message.set_number(number);
+  return message;
+}
+
+Msg Data(size_t bytes, char fill) {
+  Msg message;
+  message.set_data(std::string(bytes, fill));
+  return message;
+}
+
+BehaviourTest::BehaviourTest() : address_(std::string(GetParam()) + ":" + FreshName()) {}
+
+BehaviourTest::~BehaviourTest() = default;
+
+std::string BehaviourTest::OtherAddress() const { return std::string(GetParam()) + ":" + FreshName(); }
+
+std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
+                                                     const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
+  ipcrpc::ServerBuilder builder;
+  builder.AddListeningPort(at, ipcrpc::InsecureServerCredentials());
+  builder.RegisterService(&service);
+  if (configure) configure(builder);
+  std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
+  EXPECT_NE(server, nullptr) << builder.error();
+  return server;
+}
+
+void BehaviourTest::Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure,
+                          const ipcrpc::ChannelArguments& arguments) {
+  if (server_ == nullptr) server_ = Serve(service_, address_, configure);
+  channel_ = ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments);
+  stub_ = Methods::NewStub(channel_);
+}
+
+std::unique_ptr<Methods::Stub> BehaviourTest::NewStub(const ipcrpc::ChannelArguments& arguments) {
+  return Methods::NewStub(ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments));
+}
+
+void BehaviourTest::ExpectAlive() {
+  const std::unique_ptr<Methods::Stub> fresh = NewStub();
+  for (Methods::Stub* stub : {fresh.get(), stub_.get()}) {
+    if (stub == nullptr) continue;
+    ClientContext context;
+    context.set_deadline(In(20s));
+    Msg response;
+    const Status status = stub->Missing(&context, Msg(), &response);
+    EXPECT_EQ(status.error_code(), StatusCode::UNIMPLEMENTED) << status.error_message();
+  }
+}
+
+Process::Process(const std::vector<std::string>& arguments) {
+  int out[2];
+  if (pipe2(out, O_CLOEXEC) != 0) return;
+  std::vector<char*> argv = {const_cast<char*>(BEHAVIOUR_PEER)};
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+  const int error = posix_spawn(&pid_, BEHAVIOUR_PEER, &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(out[1]);
+  EXPECT_EQ(error, 0) << BEHAVIOUR_PEER;
+  std::string said;
+  char byte;
+  while (error == 0 && read(out[0], &byte, 1) == 1 && byte != '\n') said += byte;
+  close(out[0]);
+  ready_ = said == "ready";
+  EXPECT_TRUE(ready_) << "the peer said '" << said << "'";
+}
+
+Process::~Process() {
+  if (pid_ > 0) Kill();
+}
+
+void Process::Signal(int signal) { kill(pid_, signal); }
+
+void Process::Kill() {
+  Signal(SIGKILL);
+  Wait();
+}
+
+int Process::Wait() {
+  int status = -1;
+  waitpid(pid_, &status, 0);
+  pid_ = -1;
+  return status;
+}
+
+std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) { return std::string(info.param); }
+
+}  // namespace behaviour

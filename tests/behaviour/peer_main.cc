@@ -1,0 +1,86 @@
+// behaviour_peer serve ADDRESS: serves, plainly, until it is killed.
+// behaviour_peer call ADDRESS N: begins N calls that the server does not end, and stays until it is killed.
+// Says "ready" on its standard output when it is.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ipcrpc/ipcrpc.h"
+#include "tests/behaviour/behaviour.ipcrpc.pb.h"
+
+namespace behaviour {
+namespace {
+
+void SayReady() {
+  std::puts("ready");
+  std::fflush(stdout);
+}
+
+// Echoes; "hang" makes a handler stay until its call is cancelled.
+class Server final : public Methods::Service {
+ public:
+  ipcrpc::Status Unary(ipcrpc::ServerContext* context, const Msg* request, Msg* response) override {
+    if (request->text() == "hang") {
+      while (!context->IsCancelled()) usleep(1000);
+    }
+    *response = *request;
+    return ipcrpc::Status::OK;
+  }
+  ipcrpc::Status Collect(ipcrpc::ServerContext*, ipcrpc::ServerReader<Msg>* reader, Msg* response) override {
+    int64_t count = 0;
+    for (Msg message; reader->Read(&message);) ++count;
+    response->set_number(count);
+    return ipcrpc::Status::OK;
+  }
+  ipcrpc::Status Talk(ipcrpc::ServerContext*, ipcrpc::ServerReaderWriter<Msg, Msg>* stream) override {
+    for (Msg message; stream->Read(&message);) {
+      if (!stream->Write(message)) break;
+    }
+    return ipcrpc::Status::OK;
+  }
+};
+
+int Serve(const std::string& address) {
+  Server service;
+  ipcrpc::ServerBuilder builder;
+  builder.AddListeningPort(address);
+  builder.RegisterService(&service);
+  const std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr) {
+    std::printf("%s\n", builder.error().c_str());
+    return 1;
+  }
+  SayReady();
+  server->Wait();
+  return 0;
+}
+
+int Call(const std::string& address, int calls) {
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
+  std::vector<std::unique_ptr<ipcrpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<ipcrpc::ClientReaderWriter<Msg, Msg>>> streams;
+  for (int i = 0; i < calls; ++i) {
+    contexts.push_back(std::make_unique<ipcrpc::ClientContext>());
+    streams.push_back(stub->Talk(contexts.back().get()));
+    Msg message;
+    message.set_number(i);
+    if (!streams.back()->Write(message) || !streams.back()->Read(&message)) return 1;
+  }
+  SayReady();
+  for (;;) pause();
+}
+
+}  // namespace
+}  // namespace behaviour
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "serve") == 0) return behaviour::Serve(argv[2]);
+  if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | call ADDRESS N\n");
+  return 2;
+}
