@@ -55,7 +55,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
 endif()
 
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/layers")
-foreach(layer transport rpc services tools tests bench)
+foreach(layer transport rpc services tools tests bench examples)
   file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/layers/${layer}")
   file(CREATE_LINK "${PROJECT_SOURCE_DIR}/${layer}" "${PROJECT_BINARY_DIR}/layers/${layer}/${layer}" SYMBOLIC)
 endforeach()

@@ -81,6 +81,7 @@ struct ServerBuilder::Plan {
   std::vector<Port> ports;
   std::vector<Service*> services;
   rpc::ServerLimits limits;
+  std::shared_ptr<Runtime> runtime;
   std::string error;
 };
 
@@ -117,6 +118,11 @@ ServerBuilder& ServerBuilder::AddChannelArgument(const std::string& key, int val
 
 ServerBuilder& ServerBuilder::AddChannelArgument(const std::string&, const std::string&) { return *this; }
 
+ServerBuilder& ServerBuilder::SetRuntime(std::shared_ptr<Runtime> runtime) {
+  plan_->runtime = std::move(runtime);
+  return *this;
+}
+
 const std::string& ServerBuilder::error() const { return plan_->error; }
 
 std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
@@ -150,7 +156,8 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     }
     listeners.push_back(*std::move(listener));
   }
-  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, IoRuntime::Default());
+  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits,
+                                                plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io());
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
   for (std::unique_ptr<Listener>& listener : listeners) server->Listen(std::move(listener));
   for (const Plan::Port& port : plan_->ports) {

@@ -205,7 +205,7 @@ void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_
   running_.fetch_add(1, std::memory_order_relaxed);
   auto* call = new internal::ServerCallImpl(std::static_pointer_cast<ServerConnection>(shared_from_this()), stream, method,
                                             deadline_ns, std::move(client_block));
-  if (method->type == internal::RpcMethod::NORMAL_RPC && !method->Blocks()) {
+  if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->Blocks() || !runtime().threaded())) {
     poller()->Enqueue(call);
   } else if (!runtime().Submit([call] { call->RunOnWorker(); })) {
     call->Finish(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"), nullptr);

@@ -48,6 +48,7 @@ class IoRuntime {
   // Runs `work` on a thread of its own; false at the cap.
   [[nodiscard]] bool Submit(std::function<void()> work) { return workers_.Submit(std::move(work)); }
 
+  bool threaded() const { return options_.threads; }
   // Without threads.
   int fd() const { return fd_.get(); }
   void RunOnce();

@@ -10,6 +10,7 @@
 #include "ipcrpc/channel.h"
 #include "ipcrpc/export.h"
 #include "ipcrpc/internal/call.h"
+#include "ipcrpc/runtime.h"
 #include "ipcrpc/status.h"
 
 namespace ipcrpc {
@@ -70,6 +71,9 @@ class IPCRPC_EXPORT ServerBuilder {
   ServerBuilder& SetMaxSendMessageSize(int bytes);
   ServerBuilder& AddChannelArgument(const std::string& key, int value);
   ServerBuilder& AddChannelArgument(const std::string& key, const std::string& value);
+
+  // Served by this runtime instead of the process's default one.
+  ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);
 
   // Null when an address cannot be bound or two services have the same name; error() says which and why.
   std::unique_ptr<Server> BuildAndStart();
