@@ -50,6 +50,7 @@ void ServerConnection::CancelCalls() {
 void ServerConnection::CloseWhenDrained(int64_t deadline_ns) {
   // What still waits for space or credit is few: answers to clients that do not read.
   while (!closed() && (stream_count() != 0 || link().wants_write()) && MonotonicNs() < deadline_ns) {
+    if (!runtime().threaded()) runtime().RunOnce();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   link().Close(absl::UnavailableError("the server was shut down"));

@@ -12,6 +12,8 @@ namespace {
 
 // For clients that do not read their last answers.
 constexpr int64_t kCloseGraceNs = 500'000'000;
+// Between two looks at a runtime that this thread drives.
+constexpr int64_t kDrivePauseNs = 1'000'000;
 
 std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
@@ -62,33 +64,41 @@ void ServerCore::LimitDrain(int64_t deadline_ns) {
   changed_.notify_all();
 }
 
+bool ServerCore::Await(const std::function<bool()>& done, bool bounded) {
+  std::unique_lock lock(mu_);
+  while (!done()) {
+    int64_t until = bounded ? drain_deadline_ns_ : kNoDeadline;
+    if (until != kNoDeadline && MonotonicNs() >= until) return false;
+    if (!runtime_->threaded()) {
+      lock.unlock();
+      runtime_->RunOnce();
+      lock.lock();
+      if (done()) break;
+      until = std::min(until, MonotonicNs() + kDrivePauseNs);
+    }
+    if (until == kNoDeadline) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, TimePoint(until));
+    }
+  }
+  return true;
+}
+
 void ServerCore::Drain() {
   draining_.store(true, std::memory_order_seq_cst);
   for (const auto& connection : Connections()) connection->SayGoodbye();
   const auto idle = [this] { return calls_.load(std::memory_order_seq_cst) == 0; };
-  {
-    std::unique_lock lock(mu_);
-    while (!idle()) {
-      const int64_t deadline_ns = drain_deadline_ns_;
-      if (deadline_ns == kNoDeadline) {
-        changed_.wait(lock);
-      } else if (changed_.wait_until(lock, TimePoint(deadline_ns)) == std::cv_status::timeout) {
-        break;
-      }
-    }
-  }
-  if (!idle()) {
+  if (!Await(idle, /*bounded=*/true)) {
     for (const auto& connection : Connections()) connection->CancelCalls();
-    std::unique_lock lock(mu_);
-    changed_.wait(lock, idle);
+    Await(idle, /*bounded=*/false);
   }
   const int64_t close_by = MonotonicNs() + kCloseGraceNs;
   for (const auto& connection : Connections()) connection->CloseWhenDrained(close_by);
   if (runtime_->stopped()) {  // at exit: nobody else will
     for (const auto& connection : Connections()) connection->OnClosed();
   }
-  std::unique_lock lock(mu_);
-  changed_.wait(lock, [this] { return connections_.empty(); });
+  Await([this] { return connections_.empty(); }, /*bounded=*/false);
 }
 
 }  // namespace ipcrpc::rpc

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -47,6 +48,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
 
  private:
   std::vector<std::shared_ptr<ServerConnection>> Connections();
+  // Until `done()`, with mu_ held, or the drain deadline if that counts. Drives a runtime without threads meanwhile.
+  bool Await(const std::function<bool()>& done, bool bounded);
 
   const MethodTable methods_;
   const ServerLimits limits_;
