@@ -78,6 +78,11 @@ class Child {
 
 class UnixSocketTest : public ::testing::Test {
  protected:
+  // Abstract names belong to the whole machine, and another run of this test may be under way.
+  std::string Abstract(std::string_view what) const {
+    return Cat("unix:@", std::filesystem::path(directory_.path()).filename().string(), what);
+  }
+
   TempRuntimeDir directory_;
 };
 
@@ -146,8 +151,8 @@ TEST_F(UnixSocketTest, RefusesItsOwnNameTwice) {
 }
 
 TEST_F(UnixSocketTest, TakesOverWhatAKilledProcessLeft) {
-  for (std::string_view address : {"unix:mon", "unix:@ipcrpc-test-left"}) {
-    Child owner([address] {
+  for (const std::string& address : {std::string("unix:mon"), Abstract("left")}) {
+    Child owner([&] {
       static auto listener = Bind(address);
       static auto control = Bind("shm:mon", kControl);
       return listener.ok();
@@ -222,14 +227,14 @@ TEST_F(UnixSocketTest, ReachesLongPaths) {
 }
 
 TEST_F(UnixSocketTest, AbstractNamesHaveAnOwnerToo) {
-  Child owner([] {
-    static auto listener = Bind("unix:@ipcrpc-test-owned");
+  Child owner([this] {
+    static auto listener = Bind(Abstract("owned"));
     return listener.ok();
   });
-  auto refused = Bind("unix:@ipcrpc-test-owned");
+  auto refused = Bind(Abstract("owned"));
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kAlreadyExists);
   EXPECT_THAT(MessageOf(refused.status()), HasSubstr(Cat("pid ", owner.pid())));
-  EXPECT_THAT(MessageOf(Bind("unix:@ipcrpc-test-x?mode=0666").status()), HasSubstr("no permissions"));
+  EXPECT_THAT(MessageOf(Bind(Abstract("x?mode=0666")).status()), HasSubstr("no permissions"));
 }
 
 TEST_F(UnixSocketTest, ErrorsListEveryPlace) {

@@ -67,7 +67,9 @@ bool LinkDriver::DriveUntil(const std::function<bool()>& done, int64_t ms) {
     if (closed || MonotonicNs() > deadline) return false;
     const Link::Progress progress = Poll();
     const bool nothing = progress == Link::Progress::kIdle || progress == Link::Progress::kHeld;
-    if (nothing && !done()) link_.Wait(deadline);
+    if (!nothing) continue;
+    if (done()) return true;  // and not asked again: it may have done something
+    link_.Wait(deadline);
   }
   return true;
 }

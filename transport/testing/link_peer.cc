@@ -131,14 +131,20 @@ int Flood(Link& link, uint64_t seed, uint64_t peer_seed, uint64_t count) {
   while (ok && !done()) {
     const Link::Progress progress = link.Poll(sink, 16);
     if (progress == Link::Progress::kIdle && !done()) link.Wait(deadline);
-    ok = progress != Link::Progress::kClosed && MonotonicNs() < deadline;
+    if (progress == Link::Progress::kClosed) {
+      // The peer may leave once it has everything, before our sender has noticed that it is done.
+      ok = sink.taken() == count;
+      break;
+    }
+    ok = MonotonicNs() < deadline;
   }
   if (!ok) {
     std::fprintf(stderr, "flood: %d received, sent %d, wants_write %d: %s\n", int(sink.taken()), sent.load(),
                  link.wants_write(), link.status().ToString().c_str());
     link.Close(absl::AbortedError("flood failed"));
-    while (!sent.load()) sink.OnSpace(), std::this_thread::yield();
   }
+  // On a closed link there is always room; a sender that waits for some has to be told.
+  while (!sent.load()) sink.OnSpace(), std::this_thread::yield();
   sender.join();
   return ok ? 0 : 1;
 }
