@@ -1,0 +1,40 @@
+// Runs workloads in interleaved rounds, each run bracketed by the cache-line probe.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/workload.h"
+
+namespace ipcrpc::bench {
+
+enum class Placement { kTwoCores, kOneCore };
+
+// What one run found.
+struct Measured {
+  double p50_us, p99_us, p999_us;
+  double calls, calls_per_s;
+  double cpu_us;         // both sides, for each call
+  double probe_ns;       // the mean of the probes before and after; 0 on a machine with one processor
+  double probe_change;   // the larger of the two by the smaller
+  double others_cores;   // processors kept busy by everybody else meanwhile
+};
+
+struct Row {
+  std::string name;
+  Placement placement;
+  WorkloadFactory make;
+  std::vector<Measured> rounds;
+};
+
+struct Plan {
+  int rounds;
+  double seconds;  // of each run, after a warm-up
+  int client_cpu;
+  int server_cpu;  // of two cores; -1: there is only one
+};
+
+// Fills `rows`. False: interrupted. A run that fails ends this program with a message.
+bool RunAll(const Plan& plan, std::vector<Row>& rows);
+
+}  // namespace ipcrpc::bench

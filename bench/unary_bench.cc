@@ -1,0 +1,128 @@
+// unary_bench: what a unary call of 64 bytes costs over shm: and unix:, beside the floors and rivals, in one run.
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "bench/grpc_rival.h"
+#include "bench/machine.h"
+#include "bench/ping_pong.h"
+#include "bench/report.h"
+#include "bench/ring_echo.h"
+#include "bench/rpc_echo.h"
+
+namespace ipcrpc::bench {
+namespace {
+
+constexpr char kCacheLine[] = "cache line ping-pong";
+constexpr char kFutex[] = "futex ping-pong";
+constexpr char kSocket[] = "unix socket ping-pong";
+constexpr char kRingSpin[] = "ring + protobuf, spin";
+constexpr char kRingSpinFutex[] = "ring + protobuf, spin 50 us then futex";
+constexpr char kRingFutex[] = "ring + protobuf, futex";
+constexpr char kShm[] = "ipcrpc shm:";
+constexpr char kUnix[] = "ipcrpc unix:";
+constexpr char kGrpc[] = "gRPC C++ unix:";
+
+// A directory of our own for sockets and segments, which goes with this object.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "ipcrpc-bench.XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) Fail("cannot make a directory like " + name);
+    path_ = name;
+  }
+  ~ScratchDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::vector<Row> MakeRows(const Plan& plan, const std::string& directory, const std::string& only) {
+  std::vector<Row> rows;
+  const auto add = [&](const std::string& name, Placement placement, WorkloadFactory make) {
+    if (name.find(only) != std::string::npos) rows.push_back({name, placement, std::move(make), {}});
+  };
+  const auto add_calls = [&](Placement placement) {
+    add(kShm, placement, [] { return RpcEcho("shm:unary"); });
+    add(kUnix, placement, [] { return RpcEcho("unix:unary"); });
+    if (const std::string program = GrpcEchoProgram(); !program.empty()) {
+      add(kGrpc, placement, [program, directory] { return GrpcEcho(program, directory + "/grpc.sock"); });
+    }
+  };
+  const auto ring_spin_futex = [] { return RingEcho({.spin_us = 50}); };
+  const auto ring_futex = [] { return RingEcho({}); };
+  if (plan.server_cpu >= 0) {
+    add(kCacheLine, Placement::kTwoCores, CacheLinePingPong);
+    add(kRingSpin, Placement::kTwoCores, [] { return RingEcho({.forever = true}); });
+    add(kRingSpinFutex, Placement::kTwoCores, ring_spin_futex);
+    add(kFutex, Placement::kTwoCores, FutexPingPong);
+    add(kSocket, Placement::kTwoCores, SocketPingPong);
+    add_calls(Placement::kTwoCores);
+  }
+  add(kFutex, Placement::kOneCore, FutexPingPong);
+  add(kRingFutex, Placement::kOneCore, ring_futex);
+  add(kRingSpinFutex, Placement::kOneCore, ring_spin_futex);
+  add(kSocket, Placement::kOneCore, SocketPingPong);
+  add_calls(Placement::kOneCore);
+  return rows;
+}
+
+std::vector<Goal> Goals() {
+  const auto two = Placement::kTwoCores;
+  return {
+      {"two cores: p50 of shm: by that of ring + protobuf, spin", kShm, kRingSpin, two, &Measured::p50_us, 2, false},
+      {"two cores: p99.9 of shm: by that of spin 50 us then futex", kShm, kRingSpinFutex, two, &Measured::p999_us, 2, false},
+      {"two cores: p50 of gRPC C++ over a Unix socket by that of shm:", kShm, kGrpc, two, &Measured::p50_us, 200, true},
+      {"one core: p50 of shm: by that of a futex ping-pong", kShm, kFutex, Placement::kOneCore, &Measured::p50_us, 1.3, false},
+  };
+}
+
+int Main(int argc, char** argv) {
+  Plan plan = {.rounds = 5, .seconds = 0.5, .client_cpu = 0, .server_cpu = -1};
+  bool quick = false;
+  std::string json, only;
+  CLI::App app("A unary echo over shm: and unix: beside floors and rivals, on two cores and on one.");
+  app.add_option("--rounds", plan.rounds, "interleaved rounds, of which medians are printed")
+      ->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--seconds", plan.seconds, "measured time of each run")->check(CLI::Range(0.01, 60.0))->capture_default_str();
+  app.add_flag("--quick", quick, "3 rounds of 0.1 s: to see that it works");
+  app.add_option("--only", only, "only the rows whose name contains this (ratios need their floor)");
+  app.add_option("--json", json, "also write every round's figures to this file");
+  CLI11_PARSE(app, argc, argv);
+  if (quick) {
+    plan.rounds = 3;
+    plan.seconds = 0.1;
+  }
+  const std::vector<int> cpus = AllowedCpus();
+  if (cpus.empty()) Fail("cannot tell on which processors this program may run");
+  plan.client_cpu = cpus[0];
+  if (cpus.size() > 1) {
+    plan.server_cpu = cpus[1];
+  } else {
+    fprintf(stderr, "unary_bench: only one processor is allowed here, so there is nothing about two cores\n");
+  }
+
+  CatchInterrupts();
+  const ScratchDirectory directory;
+  setenv("IPCRPC_RUNTIME_DIR", directory.path().c_str(), 1);
+  Report report = {.machine = DescribeMachine(), .plan = plan, .rows = MakeRows(plan, directory.path(), only), .goals = Goals(),
+                   .two_core_floor = kRingSpin, .one_core_floor = kFutex};
+  if (!RunAll(plan, report.rows)) return 130;
+  PrintTable(report);
+  if (!json.empty() && !WriteJson(report, json)) {
+    fprintf(stderr, "unary_bench: cannot write %s\n", json.c_str());
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace ipcrpc::bench
+
+int main(int argc, char** argv) { return ipcrpc::bench::Main(argc, argv); }
