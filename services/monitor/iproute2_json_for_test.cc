@@ -6,25 +6,10 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "services/monitor/json_for_test.h"
 #include "services/monitor/left_out.h"
 
 namespace ipcrpc::monitor {
 namespace {
-
-Json ToJson(const google::protobuf::Message& message) {
-  // The names that users get.
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = false;
-  std::string text;
-  if (google::protobuf::util::MessageToJsonString(message, &text, options).ok()) {
-    if (auto json = Json::Parse(text)) return *json;
-  }
-  Json failure;
-  failure.kind = Json::Kind::kObject;
-  failure.object["not JSON"] = Json();
-  return failure;
-}
 
 bool IsLeftOut(std::string_view command, const std::string& path) {
   return std::any_of(std::begin(kLeftOut), std::end(kLeftOut),
@@ -152,12 +137,24 @@ bool TheirItems(std::string_view command, const std::string& text, std::vector<J
 
 }  // namespace
 
+Json JsonOf(const google::protobuf::Message& message) {
+  // The names that users get.
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = false;
+  std::string text;
+  if (google::protobuf::util::MessageToJsonString(message, &text, options).ok()) {
+    if (auto json = Json::Parse(text)) return *json;
+  }
+  Json failure;
+  failure.kind = Json::Kind::kObject;
+  failure.object["not JSON"] = Json();
+  return failure;
+}
+
 std::vector<std::string> CompareWithIproute2(std::string_view command, Walk walk, const std::string& theirs,
-                                             const std::vector<const google::protobuf::Message*>& ours) {
+                                             std::vector<Json> our_items) {
   std::vector<Json> their_items;
   if (!TheirItems(command, theirs, &their_items)) return {absl::StrCat("not the JSON that is known: ", theirs)};
-  std::vector<Json> our_items;
-  for (const auto* message : ours) our_items.push_back(ToJson(*message));
 
   std::vector<std::string> differences;
   for (const Json& item : their_items) {

@@ -6,6 +6,8 @@
 
 #include <google/protobuf/message.h>
 
+#include "services/monitor/json_for_test.h"
+
 // Compares our objects with what `ip -j` prints, key by key, allowing what left_out.h names and no more.
 
 namespace ipcrpc::monitor {
@@ -17,10 +19,13 @@ enum class Walk {
   kBothWays,
 };
 
-// `ours` are messages of one kind. `theirs` is the JSON of an `ip` command whose items are of that kind; the
+// The names and spellings that users get.
+Json JsonOf(const google::protobuf::Message& message);
+
+// `ours` are objects of one kind. `theirs` is the JSON of an `ip` command whose items are of that kind; the
 // addresses of `ip addr` are taken out of their links. Each item of one side must have its own on the other.
 // One line per difference; none when they agree.
 std::vector<std::string> CompareWithIproute2(std::string_view command, Walk walk, const std::string& theirs,
-                                             const std::vector<const google::protobuf::Message*>& ours);
+                                             std::vector<Json> ours);
 
 }  // namespace ipcrpc::monitor

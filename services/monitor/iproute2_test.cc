@@ -20,6 +20,7 @@
 #include "services/monitor/net_collector.h"
 #include "services/monitor/net_monitor.h"
 #include "services/monitor/netns_for_test.h"
+#include "services/monitor/network_for_test.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -27,165 +28,19 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-std::string Ip(const std::string& arguments) {
-  int status = 0;
-  std::string output = RunShell("ip " + arguments, &status);
-  EXPECT_EQ(status, 0) << "ip " << arguments << "\n" << output;
-  return output;
-}
-
-// Some kernels lack some kinds of link; that is said aloud.
-bool IpIfTheKernelCan(const std::string& arguments) {
-  int status = 0;
-  RunShell("ip " + arguments + " 2>&1", &status);
-  if (status != 0) std::cout << "[ NOT HERE ] this kernel cannot: ip " << arguments << "\n";
-  return status == 0;
-}
-
-void IpLines(absl::string_view lines) {
-  for (absl::string_view line : absl::StrSplit(lines, '\n', absl::SkipWhitespace())) Ip(std::string(line));
-}
-
-// Links of several kinds, addresses, routes, neighbours and rules of both families.
-void BuildNetwork() {
-  int status = 0;
-  // Without duplicate address detection, addresses are final at once.
-  RunShell("sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad'",
-      &status);
-  EXPECT_EQ(status, 0);
-  IpLines(R"(
-    link set lo up
-    link add br0 type bridge
-    link add v0 type veth peer name v1
-    link set v1 master br0
-    link set v0 up
-    link set v1 up
-    link set br0 up
-    link set v0 alias 'hello world' mtu 1400 txqueuelen 500 group 7
-    link property add dev v0 altname alt0 altname alt1
-    link add down0 type veth peer name down1
-  )");
-  IpIfTheKernelCan("link add link v0 name v0.5 type vlan id 5");
-  IpIfTheKernelCan("link add mv0 link v0 type macvlan mode bridge");
-  IpIfTheKernelCan("link add vx0 type vxlan id 3 dstport 4789 remote 10.0.0.3 dev v0");
-  IpIfTheKernelCan("link add vx1 type vxlan id 4 dstport 4789 group 239.1.1.1 ttl 5 dev v0");
-  IpIfTheKernelCan("link add vrf0 type vrf table 77");
-  IpIfTheKernelCan("link add dummy0 type dummy");
-  IpIfTheKernelCan("link add gre0x type gre local 10.0.0.1 remote 10.0.0.2");
-  IpLines(R"(
-    addr add 10.0.0.1/24 brd + dev v0 label v0:x
-    addr add 10.0.0.7/24 dev v0
-    addr add 10.1.0.1 peer 10.1.0.2/32 dev v0
-    addr add 10.3.0.1/24 dev br0 metric 50 noprefixroute scope link
-    addr add fd00::1/64 dev v0 nodad
-    addr add fd00:1::1 peer fd00:1::2 dev v0
-    addr add 10.2.0.1/24 dev br0 valid_lft 1000 preferred_lft 500
-    addr add fd00:2::1/64 dev br0 valid_lft 1000 preferred_lft 500
-  )");
-  IpLines(R"(
-    route add 192.0.2.0/24 via 10.0.0.2 metric 100
-    route add 192.0.3.0/24 nexthop via 10.0.0.2 weight 2 nexthop via 10.1.0.2 dev v0 weight 3 onlink
-    route add blackhole 192.0.4.0/24
-    route add unreachable 192.0.5.0/24
-    route add prohibit 192.0.5.7
-    route add throw 192.0.5.8 table 99
-    route add 192.0.6.0/24 dev v0 mtu lock 1400 advmss 1300 rtt 10ms rttvar 8ms rto_min 20ms window 1000
-    route add 192.0.6.0/25 dev v0 initcwnd 10 initrwnd 11 quickack 1 features ecn congctl reno hoplimit 9
-    route add 192.0.7.0/24 via inet6 fd00::2 dev v0
-    route add default via 10.0.0.2 table 1000 proto static src 10.0.0.1
-    route add 192.0.8.0/24 dev v0 tos 0x10 scope host
-    route add 192.0.10.0/24 dev v0 realms 3/4 proto 77
-    nexthop add id 7 via 10.0.0.2 dev v0
-    nexthop add id 8 via 10.1.0.2 dev v0
-    nexthop add id 9 group 7,2/8,3
-    route add 192.0.9.0/24 nhid 7
-    route add 192.0.11.0/24 nhid 9
-    -6 route add 2001:db8::/32 via fd00::2 metric 5 pref high
-    -6 route add 2001:db9::/32 nexthop via fd00::2 nexthop via fd00::3 dev v0 weight 4
-    -6 route add blackhole 2001:dba::/32
-    -6 route add 2001:dbb::/32 from fd00::/64 dev v0
-    -6 route add 2001:dbc::/32 dev v0 expires 1000 mtu 1300
-    -6 route add 2001:dbd::1 dev v0 table 77 proto ra
-    -6 route add default via fd00::9
-  )");
-  IpLines(R"(
-    neigh add 10.0.0.2 lladdr 02:00:00:00:00:01 dev v0 nud permanent
-    neigh add fd00::2 lladdr 02:00:00:00:00:02 dev v0 router nud permanent
-    neigh add 10.0.0.3 dev v0 nud failed
-    neigh add 10.0.0.4 lladdr 02:00:00:00:00:02 dev v0 nud stale extern_learn
-    neigh add fd00::4 lladdr 02:00:00:00:00:04 dev br0 nud noarp protocol zebra
-    neigh add proxy 10.0.0.9 dev v0
-  )");
-  IpLines(R"(
-    rule add from 10.0.0.0/24 to 10.1.0.0/16 table 1000 pref 100
-    rule add fwmark 0x10/0xff iif v0 oif nosuch blackhole pref 101
-    rule add ipproto tcp sport 10-20 dport 80 table main pref 102
-    rule add not from 10.9.0.0/16 lookup 1000 suppress_prefixlength 0 pref 103
-    rule add pref 104 goto 32766
-    rule add pref 105 tos 0x10 tun_id 5 lookup main suppress_ifgroup default
-    rule add pref 106 nop
-    rule add pref 107 goto 200
-    rule add pref 108 from 10.0.0.1 uidrange 0-0 realms 3/4 lookup 99 protocol static
-    -6 rule add from fd00::/64 table 1000 pref 100
-    -6 rule add pref 107 prohibit l3mdev
-    -6 rule add pref 108 iif br0 ipproto udp dport 53 lookup local
-  )");
-}
-
 // What `ip` says, item by item, against what the store says.
-class Comparison {
- public:
-  Comparison(NetCollector* collector, NetStore* store) : collector_(collector), store_(store) {}
-
-  std::vector<std::string> Run() {
-    EXPECT_TRUE(collector_->RefreshNeighbors().ok());
-    auto reply = store_->List(v1::ListRequest());
-    EXPECT_TRUE(reply.ok()) << reply.status();
-    reply_ = *reply;
-    differences_.clear();
-    Compare("link", Walk::kTheirKeys, "-j link", reply_.links(), "");
-    Compare("link", Walk::kBothWays, "-j -d link", reply_.links(), "");
-    Compare("addr", Walk::kBothWays, "-j addr", reply_.addresses(), "");
-    Compare("route", Walk::kTheirKeys, "-j -4 route show table all", reply_.routes(), "inet");
-    Compare("route", Walk::kTheirKeys, "-j -6 route show table all", reply_.routes(), "inet6");
-    Compare("route", Walk::kTheirKeys, "-j route show table all", reply_.routes(), "");
-    Compare("route", Walk::kBothWays, "-j -d route show table all", reply_.routes(), "");
-    Compare("neigh", Walk::kBothWays, "-j neigh show nud all", reply_.neighbors(), "");
-    Compare("rule", Walk::kTheirKeys, "-j -4 rule", reply_.rules(), "inet");
-    Compare("rule", Walk::kTheirKeys, "-j -6 rule", reply_.rules(), "inet6");
-    Compare("rule", Walk::kBothWays, "-j -4 -d rule", reply_.rules(), "inet");
-    Compare("rule", Walk::kBothWays, "-j -6 -d rule", reply_.rules(), "inet6");
-    return differences_;
-  }
-
-  const v1::ListReply& reply() const { return reply_; }
-
- private:
-  template <typename Messages>
-  void Compare(std::string_view command, Walk walk, const std::string& arguments, const Messages& messages,
-               const std::string& family) {
-    std::vector<const google::protobuf::Message*> ours;
-    for (const auto& message : messages) {
-      const auto* field = message.GetDescriptor()->FindFieldByName("family");
-      if (family.empty() || message.GetReflection()->GetString(message, field) == family) ours.push_back(&message);
-    }
-    for (const std::string& line : CompareWithIproute2(command, walk, Ip(arguments), ours)) {
-      differences_.push_back(absl::StrCat("ip ", arguments, ":\n  ", line));
-    }
-  }
-
-  NetCollector* const collector_;
-  NetStore* const store_;
-  v1::ListReply reply_;
-  std::vector<std::string> differences_;
-};
+std::vector<std::string> Compare(NetCollector* collector, NetStore* store) {
+  EXPECT_TRUE(collector->RefreshNeighbors().ok());
+  auto reply = store->List(v1::ListRequest());
+  EXPECT_TRUE(reply.ok()) << reply.status();
+  return CompareListWithIp(JsonOf(*reply));
+}
 
 // The kernel goes on while `ip` and we look, so agreement is waited for; a lasting difference fails.
 void ExpectAgreement(NetCollector* collector, NetStore* store, const std::string& after) {
-  Comparison comparison(collector, store);
   std::vector<std::string> differences;
   for (auto end = steady_clock::now() + milliseconds(2500); steady_clock::now() < end;) {
-    differences = comparison.Run();
+    differences = Compare(collector, store);
     if (differences.empty()) return;
     std::this_thread::sleep_for(milliseconds(50));
   }
@@ -286,10 +141,11 @@ TEST_F(Iproute2Test, TheMonitorListsNeighborsAsTheyAre) {
     request.add_kinds(v1::NetObject::NEIGHBOR);
     auto reply = (*monitor)->List(request);
     ASSERT_TRUE(reply.ok()) << reply.status();
-    std::vector<const google::protobuf::Message*> ours;
-    for (const v1::Neighbor& neighbor : reply->neighbors()) ours.push_back(&neighbor);
     neighbors = reply->neighbors_size();
-    differences = CompareWithIproute2("neigh", Walk::kBothWays, Ip("-j neigh show nud all"), ours);
+    const Json json = JsonOf(*reply);
+    const Json* list = json.Find("neighbors");
+    differences = CompareWithIproute2("neigh", Walk::kBothWays, Ip("-j neigh show nud all"),
+                                      list == nullptr ? std::vector<Json>() : list->list);
     if (differences.empty() && neighbors > 0) break;
     std::this_thread::sleep_for(milliseconds(50));
   }

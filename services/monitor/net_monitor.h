@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stop_token>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "services/monitor/net_collector.h"
@@ -24,6 +26,13 @@ class NetMonitor {
   // as the kernel keeps to itself some of what they go through.
   absl::StatusOr<v1::ListReply> List(const v1::ListRequest& request);
   absl::StatusOr<std::unique_ptr<NetWatcher>> Watch(const v1::WatchRequest& request);
+
+  // Everything, as far as it is known without asking the kernel.
+  v1::ListReply Known();
+  // As NetStore's.
+  bool AwaitChange(uint64_t revision, std::stop_token stop, NetStore::SteadyTime deadline) const {
+    return store_.AwaitChange(revision, std::move(stop), deadline);
+  }
 
   // Ends all watchers with UNAVAILABLE.
   void Shutdown() { store_.Close(); }

@@ -102,6 +102,11 @@ uint64_t NetStore::revision() const {
   return revision_;
 }
 
+bool NetStore::AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const {
+  std::unique_lock lock(mu_);
+  return changed_.wait_until(lock, std::move(stop), deadline, [&] { return revision_ != revision; });
+}
+
 void NetStore::Close() {
   {
     std::lock_guard lock(mu_);

@@ -55,6 +55,9 @@ class NetStore {
 
   uint64_t revision() const;
 
+  // Waits until revision() is another. False: it was not by then, or `stop` was requested.
+  bool AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const;
+
   // Ends all watchers, now and later, with UNAVAILABLE. For shutdown.
   void Close();
 
@@ -112,7 +115,7 @@ class NetStore {
   const uint64_t netns_inode_;
 
   mutable std::mutex mu_;
-  std::condition_variable_any changed_;
+  mutable std::condition_variable_any changed_;
   // Guarded by mu_.
   NetTable table_;
   uint64_t revision_;

@@ -5,11 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/ipcrpc.h"
+#include "services/monitor/monitor_snapshots.h"
 #include "services/monitor/net_events_service.h"
 #include "services/monitor/system_status_service.h"
 
@@ -18,6 +21,17 @@ namespace {
 
 constexpr auto kDrain = std::chrono::seconds(2);
 
+const std::map<std::string, uint64_t> kTimeUnits = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+
+struct Options {
+  std::vector<std::string> addresses;
+  bool snapshots = true;
+  std::string snapshot_base;
+  uint64_t snapshot_interval_ms = 1000;
+};
+
+void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
+
 // Everybody on the machine may ask, unless the address says otherwise.
 std::string WithMode(const std::string& address) {
   const size_t query = address.find('?');
@@ -25,7 +39,21 @@ std::string WithMode(const std::string& address) {
   return address.find("mode=", query) == std::string::npos ? address + "&mode=0666" : address;
 }
 
-int Serve(const std::vector<std::string>& addresses) {
+// What snapshots are called after: the first address that is a name or a path.
+std::string SnapshotBase(const std::vector<std::string>& addresses) {
+  for (const std::string& address : addresses) {
+    const size_t colon = address.find(':');
+    const size_t begin = colon == std::string::npos ? 0 : colon + 1;
+    const std::string rest = address.substr(begin, address.find('?', begin) - begin);
+    if (!rest.empty() && rest.front() != '@') return rest;
+  }
+  return "monitor";
+}
+
+// As for watches of the status.
+std::string IntervalError(uint64_t ms) { return ms >= 10 && ms <= kTimeUnits.at("d") ? "" : "expected 10ms to 1d"; }
+
+int Serve(const Options& options) {
   // Before the first thread, so that all inherit it: the signals are this thread's, by sigwait.
   sigset_t ends;
   sigemptyset(&ends);
@@ -33,12 +61,9 @@ int Serve(const std::vector<std::string>& addresses) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
-  const auto report = [](const absl::Status& problem) {
-    std::fprintf(stderr, "ipcrpc-monitord: %s\n", std::string(problem.message()).c_str());
-  };
-  auto net_monitor = NetMonitor::Start(report);
+  auto net_monitor = NetMonitor::Start([](const absl::Status& problem) { Say(std::string(problem.message())); });
   if (!net_monitor.ok()) {
-    report(net_monitor.status());
+    Say(std::string(net_monitor.status().message()));
     return 1;
   }
   NetEventsService net_events(net_monitor->get());
@@ -46,43 +71,67 @@ int Serve(const std::vector<std::string>& addresses) {
 
   reflection::InitProtoReflectionServerBuilderPlugin();
   ServerBuilder builder;
-  for (const std::string& address : addresses) builder.AddListeningPort(WithMode(address));
+  for (const std::string& address : options.addresses) builder.AddListeningPort(WithMode(address));
   builder.RegisterService(&system_status).RegisterService(&net_events);
   const std::unique_ptr<Server> server = builder.BuildAndStart();
   if (server == nullptr) {
-    std::fprintf(stderr, "ipcrpc-monitord: %s\n", builder.error().c_str());
+    Say(builder.error());
     return 1;
   }
-  for (const std::string& address : addresses) std::fprintf(stderr, "ipcrpc-monitord: listening on %s\n", address.c_str());
+  std::optional<MonitorSnapshots> snapshots;
+  if (options.snapshots) {
+    snapshots.emplace(net_monitor->get(),
+                      MonitorSnapshots::Options{.base = options.snapshot_base,
+                                                .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
+                      &Say);
+  }
+  for (const std::string& address : options.addresses) Say("listening on " + address);
 
   int signal;
   sigwait(&ends, &signal);
+  snapshots.reset();
   (*net_monitor)->Shutdown();
   system_status.Close();
   server->Shutdown(std::chrono::steady_clock::now() + kDrain);
   return 0;
 }
 
-}  // namespace
-}  // namespace ipcrpc::monitor
-
-int main(int argc, char** argv) {
+int Main(int argc, char** argv) {
   CLI::App app("Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus) and of its network "
                "(ipcrpc.monitor.v1.NetEvents) until SIGTERM or SIGINT.",
                "ipcrpc-monitord");
-  std::vector<std::string> addresses;
+  Options options;
   std::string runtime_dir;
-  app.add_option("--listen", addresses, "Address to listen on, any number of times; shm:monitor if left out")
+  bool no_snapshots = false;
+  app.add_option("--listen", options.addresses, "Address to listen on, any number of times; shm:monitor if left out")
       ->take_all()
       ->type_name("ADDRESS");
   app.add_option("--runtime-dir", runtime_dir, "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
       ->type_name("DIR");
+  app.add_option("--snapshots", options.snapshot_base,
+                 "Publish the state as the snapshots NAME.net and NAME.system; if left out, NAME is that of the first address")
+      ->type_name("NAME");
+  app.add_option("--snapshot-interval", options.snapshot_interval_ms,
+                 "How often NAME.system is published (NAME.net is at every change), 10ms to 1d; 1s if left out")
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
+      ->option_text("TIME");
+  app.add_flag("--no-snapshots", no_snapshots, "Publish none");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    Say(std::string(error.what()) + " (see ipcrpc-monitord --help)");
+    return 2;
   }
+  options.snapshots = !no_snapshots;
   if (!runtime_dir.empty()) setenv("IPCRPC_RUNTIME_DIR", runtime_dir.c_str(), 1);
-  if (addresses.empty()) addresses.push_back("shm:monitor");
-  return ipcrpc::monitor::Serve(addresses);
+  if (options.addresses.empty()) options.addresses.push_back("shm:monitor");
+  if (options.snapshot_base.empty()) options.snapshot_base = SnapshotBase(options.addresses);
+  return Serve(options);
 }
+
+}  // namespace
+}  // namespace ipcrpc::monitor
+
+int main(int argc, char** argv) { return ipcrpc::monitor::Main(argc, argv); }

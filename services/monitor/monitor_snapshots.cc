@@ -1,0 +1,88 @@
+#include "services/monitor/monitor_snapshots.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace ipcrpc::monitor {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kNetInterval{50};
+// How often readers hear that we live.
+constexpr std::chrono::seconds kBeat{1};
+
+}  // namespace
+
+template <typename Message>
+void MonitorSnapshots::Snapshot<Message>::Publish(const Message& message, const Report& report) {
+  const Status status = publisher.Publish(message);
+  const std::string problem = status.ok() ? "" : status.error_message();
+  if (!problem.empty() && problem != reported) report("no snapshot: " + problem);
+  reported = problem;
+}
+
+MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const Options& options, Report report)
+    : monitor_(monitor),
+      status_interval_(options.status_interval),
+      report_(std::move(report)),
+      net_(options.base + ".net"),
+      system_(options.base + ".system") {
+  const uint64_t published = PublishNet();
+  PublishSystem();
+  net_thread_ = std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
+  system_thread_ = std::jthread([this](std::stop_token stop) { KeepSystem(std::move(stop)); });
+}
+
+MonitorSnapshots::~MonitorSnapshots() = default;
+
+uint64_t MonitorSnapshots::PublishNet() {
+  const v1::ListReply reply = monitor_->Known();
+  net_.Publish(reply, report_);
+  return reply.revision();
+}
+
+void MonitorSnapshots::PublishSystem() {
+  const absl::StatusOr<v1::StatusReply> reply = reader_.Read({});
+  if (reply.ok()) system_.Publish(*reply, report_);
+}
+
+void MonitorSnapshots::KeepNet(std::stop_token stop, uint64_t published) {
+  pthread_setname_np(pthread_self(), "snapshot-net");
+  while (!stop.stop_requested()) {
+    if (!monitor_->AwaitChange(published, stop, steady_clock::now() + kBeat)) {
+      net_.publisher.Beat();
+      continue;
+    }
+    const auto begin = steady_clock::now();
+    published = PublishNet();
+    const auto end = steady_clock::now();
+    // Large states may take a fifth of the time at most.
+    PauseUntil(stop, end + std::max<steady_clock::duration>(kNetInterval, 4 * (end - begin)));
+  }
+}
+
+void MonitorSnapshots::KeepSystem(std::stop_token stop) {
+  pthread_setname_np(pthread_self(), "snapshot-system");
+  auto next = steady_clock::now() + status_interval_;
+  while (!stop.stop_requested()) {
+    const auto now = steady_clock::now();
+    if (now >= next) {
+      PublishSystem();
+      // By the clock, not by the time that reading took; what was missed is left out.
+      next = std::max(next + status_interval_, steady_clock::now());
+    } else {
+      system_.publisher.Beat();
+    }
+    PauseUntil(stop, std::min<steady_clock::time_point>(next, now + kBeat));
+  }
+}
+
+void MonitorSnapshots::PauseUntil(std::stop_token stop, steady_clock::time_point when) {
+  std::unique_lock lock(pause_mu_);
+  pause_.wait_until(lock, std::move(stop), when, [] { return false; });
+}
+
+}  // namespace ipcrpc::monitor

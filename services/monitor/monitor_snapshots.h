@@ -1,0 +1,72 @@
+// The monitor's state in shared memory, for readers that make no call.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "ipcrpc/monitor/v1/net_events.pb.h"
+#include "ipcrpc/monitor/v1/system_status.pb.h"
+#include "ipcrpc/snapshot.h"
+#include "services/monitor/net_monitor.h"
+#include "services/monitor/system_reader.h"
+
+namespace ipcrpc::monitor {
+
+// Publishes two snapshots, readable by everybody: BASE.net, the ListReply of everything, at every change (when
+// changes come fast, at most twenty times a second and a fifth of the time); and BASE.system, the StatusReply of
+// everything, every interval. They are what the collector knows: publishing never asks the kernel for a list, so that
+// of neighbours they have what it announces, and no more.
+//
+// Both have been published once when the constructor returns, and are gone when the destructor does. What cannot be
+// published is told to `report`, once as long as the reason stays, on any thread; it is tried again at the next occasion.
+class MonitorSnapshots {
+ public:
+  struct Options {
+    // A name ("monitor"), or a path.
+    std::string base;
+    std::chrono::nanoseconds status_interval = std::chrono::seconds(1);
+  };
+  using Report = std::function<void(const std::string&)>;
+
+  // The monitor must outlive this.
+  MonitorSnapshots(NetMonitor* monitor, const Options& options, Report report);
+  ~MonitorSnapshots();
+
+ private:
+  // One snapshot that may fail, and has said so already.
+  template <typename Message>
+  struct Snapshot {
+    explicit Snapshot(const std::string& place) : publisher(place + "?mode=0644") {}
+    void Publish(const Message& message, const Report& report);
+
+    SnapshotPublisher<Message> publisher;
+    std::string reported;
+  };
+
+  // The revision that it shows.
+  uint64_t PublishNet();
+  void PublishSystem();
+  void KeepNet(std::stop_token stop, uint64_t published);
+  void KeepSystem(std::stop_token stop);
+  void PauseUntil(std::stop_token stop, std::chrono::steady_clock::time_point when);
+
+  NetMonitor* const monitor_;
+  const std::chrono::nanoseconds status_interval_;
+  const Report report_;
+  const SystemReader reader_;
+  Snapshot<v1::ListReply> net_;
+  Snapshot<v1::StatusReply> system_;
+
+  std::mutex pause_mu_;
+  std::condition_variable_any pause_;  // nobody notifies; a request to stop wakes
+  // Two, as a file system that does not answer may hold up the second.
+  std::jthread net_thread_;
+  std::jthread system_thread_;
+};
+
+}  // namespace ipcrpc::monitor
