@@ -153,7 +153,7 @@ absl::Status RawSnapshotReader::State::Read() {
     }
     if (outcome == ViewedSegment::Outcome::kInvalid) {
       segment.reset();
-      return absl::DataLossError(Cat(file.path, " is not well-formed: no writer leaves it like this"));
+      return absl::DataLossError(Cat(file.path, " was cut short, or is not well-formed: no writer leaves it like this"));
     }
     CpuRelax();
   }
