@@ -88,10 +88,12 @@ void HandleBus(int signal_number, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
-bool IsInstalled() {
+enum class Handler { kStandard, kOurs, kAnother };
+Handler Current() {
   struct sigaction current;
-  return sigaction(SIGBUS, nullptr, &current) == 0 && (current.sa_flags & SA_SIGINFO) != 0 &&
-         current.sa_sigaction == HandleBus;
+  sigaction(SIGBUS, nullptr, &current);
+  if ((current.sa_flags & SA_SIGINFO) != 0) return current.sa_sigaction == HandleBus ? Handler::kOurs : Handler::kAnother;
+  return current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN ? Handler::kStandard : Handler::kAnother;
 }
 
 void Install() {
@@ -120,7 +122,9 @@ BusGuard::BusGuard(void* begin, size_t size, Access access) {
   range_->begin.store(reinterpret_cast<uintptr_t>(begin), std::memory_order_release);
   range_->end.store(reinterpret_cast<uintptr_t>(begin) + size, std::memory_order_release);
   ++state.guards;
-  if (!std::exchange(state.installed, true)) Install();
+  // A handler that came after ours is taken to pass on what is not its own, as ours does; a standard action cannot.
+  if (!state.installed || Current() == Handler::kStandard) Install();
+  state.installed = true;
 }
 
 void BusGuard::Release() {
@@ -130,8 +134,8 @@ void BusGuard::Release() {
   range_->end.store(0, std::memory_order_release);
   range_->used = false;
   range_ = nullptr;
-  // A handler that came after ours may call ours: then it has to stay.
-  if (--state.guards == 0 && IsInstalled()) {
+  // Below a handler that came after it, ours has to stay.
+  if (--state.guards == 0 && Current() == Handler::kOurs) {
     sigaction(SIGBUS, &previous, nullptr);
     state.installed = false;
   }

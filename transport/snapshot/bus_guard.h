@@ -9,7 +9,7 @@ namespace ipcrpc::snapshot {
 
 struct GuardedRange;
 
-// Guards [begin, begin + size), of whole pages, as long as it lives: it goes before the mapping does. Accesses by
+// Guards [begin, begin + size), a whole mapping, as long as it lives: it goes before the mapping does. Accesses by
 // any thread. While there is a guard, this process's SIGBUS handler is ours; what is not ours goes to the handler that
 // was there before.
 class BusGuard {

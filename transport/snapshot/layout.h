@@ -10,6 +10,9 @@
 // Reader: q = latest (acquire); sequence (acquire) must be 2q; copy words; acquire fence; sequence must still be 2q.
 // If a reader copied a word of a later publication, its fence pairs with the writer's, and its second look sees a
 // sequence of that later publication.
+//
+// Behind the bytes of a publication stands its seal, the word 2q: who cuts a file short in the middle of a page makes
+// zeros of the rest of that page, which no signal tells of. Then the seal is zero.
 #pragma once
 
 #include <atomic>
@@ -28,7 +31,7 @@ inline constexpr uint32_t kAlign = 64;
 // `latest` when the segment is over: something newer is at its name, or nothing is. The futex word changes with it.
 inline constexpr uint64_t kMoved = std::numeric_limits<uint64_t>::max();
 
-// The largest publication, and the largest type name and descriptors.
+// The largest slot, and the largest type name and descriptors.
 inline constexpr uint64_t kMaxSlotBytes = uint64_t{256} << 20;
 inline constexpr uint64_t kMaxTypeNameBytes = 1024;
 inline constexpr uint64_t kMaxDescriptorBytes = uint64_t{16} << 20;
@@ -39,7 +42,7 @@ struct Header {
   uint32_t version;
   uint32_t slots;
   uint64_t size;          // of the whole segment, bytes
-  uint64_t slot_bytes;    // what one slot can hold; a multiple of kAlign
+  uint64_t slot_bytes;    // for words and seal in a slot; a multiple of kAlign
   uint64_t slots_offset;  // of slot 0; a multiple of kAlign
   uint64_t fingerprint;   // of the schema of what is in the slots
   uint32_t type_name_bytes;
@@ -62,7 +65,7 @@ static_assert(offsetof(Header, writer_start) == 0x40 && offsetof(Header, writer_
 static_assert(offsetof(Header, latest) == 0x080 && offsetof(Header, heartbeat_ns) == 0x0c0);
 static_assert(offsetof(Header, reserved2) == 0x100 && sizeof(Header) == 0x200);
 
-// The head of a slot; its words follow.
+// The head of a slot; its words follow, `length` bytes rounded up, and the seal.
 struct Slot {
   std::atomic<uint64_t> sequence;  // 2q: holds publication q; 2q - 1: q is being written
   std::atomic<uint64_t> length;    // bytes
@@ -74,6 +77,9 @@ struct Slot {
 static_assert(sizeof(Slot) == kAlign && sizeof(std::atomic<uint64_t>) == 8);
 static_assert(std::endian::native == std::endian::little, "the futex word is the first half of `latest`");
 
+constexpr uint64_t WordsFor(uint64_t bytes) { return (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t); }
+// The most that fits beside its seal.
+constexpr uint64_t CapacityOf(uint64_t slot_bytes) { return slot_bytes - sizeof(uint64_t); }
 constexpr uint64_t AlignUp(uint64_t bytes) { return (bytes + kAlign - 1) & ~uint64_t{kAlign - 1}; }
 constexpr uint64_t SlotsOffset(uint64_t schema_bytes) { return AlignUp(sizeof(Header) + schema_bytes); }
 constexpr uint64_t SlotOffset(uint64_t slots_offset, uint64_t slot_bytes, uint64_t epoch) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ipcrpc/raw_snapshot.h"
+#include "transport/base/fd.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
@@ -21,7 +22,7 @@ using snapshot::OwnSegment;
 // A quarter more than is needed now, in whole pages; so that growth is rare.
 uint64_t SlotBytesFor(size_t size) {
   constexpr uint64_t kPage = 4096;
-  return std::min((size + size / 4 + kPage) / kPage * kPage, snapshot::kMaxSlotBytes);
+  return std::min((size + size / 4 + kPage) / kPage * kPage, snapshot::kMaxSlotBytes);  // and room for the seal
 }
 
 // The number after `epoch`. Its low half is never that of kMoved, which has to change the futex word.
@@ -47,6 +48,7 @@ struct RawSnapshotPublisher::State {
 
   mutable std::mutex mu;
   std::unique_ptr<FileHome> home;
+  UniqueFd file;  // that `segment` maps
   std::optional<OwnSegment> segment;
   uint64_t epoch = 0;
 
@@ -58,10 +60,11 @@ absl::Status RawSnapshotPublisher::State::Publish(const void* data, size_t size)
   if (owner != getpid()) {
     return absl::FailedPreconditionError(Cat("snapshot '", place, "' belongs to pid ", owner, ", of which this process was forked"));
   }
-  if (size > snapshot::kMaxSlotBytes) {
-    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': ", size, " bytes to publish, ", snapshot::kMaxSlotBytes, " is the most"));
+  constexpr uint64_t kMost = snapshot::CapacityOf(snapshot::kMaxSlotBytes);
+  if (size > kMost) {
+    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': ", size, " bytes to publish, ", kMost, " is the most"));
   }
-  if (!segment || size > segment->slot_bytes() || segment->broken()) return PublishInNew(data, size);
+  if (!segment || size > segment->capacity() || segment->broken()) return PublishInNew(data, size);
   epoch = Next(epoch);
   segment->Publish(epoch, data, size);
   return absl::OkStatus();
@@ -77,16 +80,17 @@ absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t 
     ASSIGN_OR_RETURN(home, FileHome::Take(place));
   }
   const uint64_t slot_bytes = SlotBytesFor(size);
-  ASSIGN_OR_RETURN(const UniqueFd file, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
-  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(file, schema, slot_bytes));
+  ASSIGN_OR_RETURN(UniqueFd larger, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
+  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(larger, schema, slot_bytes));
   const uint64_t first = Next(std::max(epoch, NowMicros()));
   grown.Publish(first, data, size);
-  RETURN_IF_ERROR(home->Place(file));
+  RETURN_IF_ERROR(home->Place(larger));
   epoch = first;
   // Only now, so that readers who look for the successor find it.
-  if (segment) segment->MarkMoved();
+  if (segment) snapshot::MarkMoved(file);
   segment.reset();
   segment.emplace(std::move(grown));
+  file = std::move(larger);
   return absl::OkStatus();
 }
 
@@ -96,7 +100,7 @@ RawSnapshotPublisher::RawSnapshotPublisher(std::string place, SnapshotSchema sch
 RawSnapshotPublisher::~RawSnapshotPublisher() {
   if (state_->owner != getpid()) return;
   if (state_->home != nullptr) state_->home->Remove();
-  if (state_->segment) state_->segment->MarkMoved();
+  if (state_->segment) snapshot::MarkMoved(state_->file);
 }
 
 SnapshotError RawSnapshotPublisher::Publish(const void* data, size_t size) {

@@ -141,7 +141,9 @@ absl::Status RawSnapshotReader::State::Read() {
     }
     if (epoch == revision && !opened) return CheckSilence();
     size_t length = 0;
-    const ViewedSegment::Outcome outcome = segment->Copy(epoch, spare.words.get(), length);
+    // Nobody finds a segment before something is published in it.
+    const ViewedSegment::Outcome outcome =
+        epoch == 0 ? ViewedSegment::Outcome::kInvalid : segment->Copy(epoch, spare.words.get(), length);
     if (segment->broken()) return CutShort();
     if (outcome == ViewedSegment::Outcome::kCopied) {
       std::swap(current, spare);
@@ -149,9 +151,9 @@ absl::Status RawSnapshotReader::State::Read() {
       size = length;
       return CheckSilence();
     }
-    if (outcome == ViewedSegment::Outcome::kInvalid || epoch == 0) {
+    if (outcome == ViewedSegment::Outcome::kInvalid) {
       segment.reset();
-      return absl::DataLossError(Cat(file.path, " is not well-formed: no writer leaves it like this"));
+      return absl::DataLossError(Cat(file.path, " was cut short, or is not well-formed: no writer leaves it like this"));
     }
     CpuRelax();
   }

@@ -63,11 +63,6 @@ void StoreWords(std::atomic<uint64_t>* to, const void* data, size_t size) {
 
 void Wake(const std::atomic<uint64_t>& latest) { FutexWake(FutexWord(latest), FutexScope::kShared, INT_MAX); }
 
-void EndSegment(Header* header) {
-  header->latest.store(kMoved, std::memory_order_release);
-  Wake(header->latest);
-}
-
 }  // namespace
 
 // ---- OwnSegment --------------------------------------------------------------------------------
@@ -111,6 +106,7 @@ void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
   ReleaseFence();  // pairs with the acquire fence in ViewedSegment::Copy
   slot->length.store(size, std::memory_order_relaxed);
   StoreWords(slot->words(), data, size);
+  slot->words()[WordsFor(size)].store(2 * epoch, std::memory_order_relaxed);
   slot->sequence.store(2 * epoch, std::memory_order_release);
   Beat();
   own->latest.store(epoch, std::memory_order_release);
@@ -118,8 +114,6 @@ void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
 }
 
 void OwnSegment::Beat() { header()->heartbeat_ns.store(MonotonicNs(), std::memory_order_relaxed); }
-
-void OwnSegment::MarkMoved() { EndSegment(header()); }
 
 // ---- Shape -------------------------------------------------------------------------------------
 
@@ -147,14 +141,14 @@ absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
   shape.schema.fingerprint = header->fingerprint;
   const uint64_t name_bytes = header->type_name_bytes, descriptor_bytes = header->descriptor_bytes;
 
-  const bool in_bounds = header->slots == kSlots && shape.slot_bytes <= kMaxSlotBytes && shape.slot_bytes % kAlign == 0 &&
+  const bool in_bounds = header->slots == kSlots && shape.slot_bytes > 0 && shape.slot_bytes <= kMaxSlotBytes && shape.slot_bytes % kAlign == 0 &&
                          name_bytes <= kMaxTypeNameBytes && descriptor_bytes <= kMaxDescriptorBytes;
   if (!in_bounds || shape.slots_offset != SlotsOffset(name_bytes + descriptor_bytes) ||
       shape.size != SegmentBytes(shape.slots_offset, shape.slot_bytes)) {
     return absl::DataLossError(Cat("the header of ", place, " does not add up: ", header->slots, " slots of ", shape.slot_bytes,
                                    " bytes from ", shape.slots_offset, " on, in ", shape.size, " bytes"));
   }
-  if (static_cast<uint64_t>(info.st_size) != shape.size) {
+  if (static_cast<uint64_t>(info.st_size) < shape.size) {
     return absl::DataLossError(Cat(place, " has ", info.st_size, " bytes where its header says ", shape.size));
   }
   shape.schema.type_name.resize(name_bytes);
@@ -182,15 +176,16 @@ ViewedSegment::Outcome ViewedSegment::Copy(uint64_t epoch, uint64_t* to, size_t&
                                                    SlotOffset(slots_offset_, slot_bytes_, epoch));
   if (slot->sequence.load(std::memory_order_acquire) != 2 * epoch) return Outcome::kBusy;
   const uint64_t length = slot->length.load(std::memory_order_relaxed);
-  const bool fits = length <= slot_bytes_;
-  if (fits) {
+  bool sealed = false;
+  if (length <= CapacityOf(slot_bytes_)) {
     const std::atomic<uint64_t>* words = slot->words();
-    const size_t count = (length + sizeof(uint64_t) - 1) / sizeof(uint64_t);
+    const size_t count = WordsFor(length);
     for (size_t i = 0; i < count; ++i) to[i] = words[i].load(std::memory_order_relaxed);
+    sealed = words[count].load(std::memory_order_relaxed) == 2 * epoch;
   }
   AcquireFence();  // pairs with the release fence in OwnSegment::Publish
   if (slot->sequence.load(std::memory_order_relaxed) != 2 * epoch) return Outcome::kBusy;
-  if (!fits) return Outcome::kInvalid;
+  if (!sealed) return Outcome::kInvalid;
   size = length;
   return Outcome::kCopied;
 }
@@ -199,15 +194,18 @@ void MarkMoved(const UniqueFd& fd) {
   struct stat info;
   uint64_t magic = 0;
   uint32_t version = 0;
-  if (fstat(fd.get(), &info) != 0 || info.st_size < static_cast<off_t>(sizeof(Header)) ||
+  // It may have been cut short; what counts is that `latest` is still there.
+  if (fstat(fd.get(), &info) != 0 || info.st_size < static_cast<off_t>(offsetof(Header, latest) + sizeof(uint64_t)) ||
       !ReadAt(fd.get(), offsetof(Header, magic), &magic, sizeof magic) || magic != kMagic ||
       !ReadAt(fd.get(), offsetof(Header, version), &version, sizeof version) || version != kLayoutVersion) {
     return;
   }
   absl::StatusOr<bip::mapped_region> region = Map(fd.get(), sizeof(Header), bip::read_write);
   if (!region.ok()) return;
-  const BusGuard guard(region->get_address(), 4096, BusGuard::Access::kReadWrite);
-  EndSegment(static_cast<Header*>(region->get_address()));
+  const BusGuard guard(region->get_address(), region->get_size(), BusGuard::Access::kReadWrite);
+  auto* header = static_cast<Header*>(region->get_address());
+  header->latest.store(kMoved, std::memory_order_release);
+  Wake(header->latest);
 }
 
 }  // namespace ipcrpc::snapshot

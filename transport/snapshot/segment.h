@@ -20,18 +20,16 @@ namespace ipcrpc::snapshot {
 // A segment of our own. By one thread at a time.
 class OwnSegment {
  public:
-  // Bytes that a segment takes whose slots hold `slot_bytes` each (a multiple of kAlign).
+  // Bytes of a segment with slots of `slot_bytes` each (a multiple of kAlign).
   static uint64_t Bytes(const SnapshotSchema& schema, uint64_t slot_bytes);
   // Maps `fd`, zeroes of Bytes() length, and writes the header, as of this process.
   static absl::StatusOr<OwnSegment> Make(const UniqueFd& fd, const SnapshotSchema& schema, uint64_t slot_bytes);
 
-  // Makes `data` publication `epoch`. REQUIRES: epoch grows, and is not kMoved; size <= slot_bytes().
+  // Makes `data` publication `epoch`. REQUIRES: epoch grows, and is not kMoved; size <= capacity().
   void Publish(uint64_t epoch, const void* data, size_t size);
   void Beat();
-  // The end of this segment, seen by all readers and sleepers.
-  void MarkMoved();
 
-  uint64_t slot_bytes() const { return slot_bytes_; }
+  uint64_t capacity() const { return CapacityOf(slot_bytes_); }
   // Somebody cut the file short: nothing written arrives any more.
   bool broken() const { return guard_.broken(); }
 
@@ -69,7 +67,7 @@ class ViewedSegment {
   enum class Outcome {
     kCopied,
     kBusy,     // was overwritten meanwhile, or is about to be
-    kInvalid,  // no writer of ours leaves such a slot
+    kInvalid,  // no writer of ours leaves such a slot; or the file was cut short
   };
   // Copies publication `epoch` to `to`, of slot_bytes.
   Outcome Copy(uint64_t epoch, uint64_t* to, size_t& size) const;
@@ -86,7 +84,8 @@ class ViewedSegment {
   uint64_t slots_offset_ = 0;
 };
 
-// Marks the snapshot in `fd`, open for writing, as over, if it is one.
+// Marks the snapshot in `fd`, open for writing, as over, if it is one; all its readers and sleepers see that. Through the file, so
+// that it reaches them also where our own mapping is broken.
 void MarkMoved(const UniqueFd& fd);
 
 }  // namespace ipcrpc::snapshot

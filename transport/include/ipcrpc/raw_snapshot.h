@@ -24,7 +24,7 @@ namespace ipcrpc {
 // What went wrong. `code` is the number of an ipcrpc::StatusCode; 0 when nothing did.
 struct SnapshotError {
   int code = 0;
-  std::string message;
+  std::string message{};
 
   bool ok() const { return code == 0; }
 };
@@ -32,8 +32,8 @@ struct SnapshotError {
 // What the bytes of a snapshot are. Travels with it, so that a reader without the types can make sense of them.
 struct SnapshotSchema {
   uint64_t fingerprint = 0;
-  std::string type_name;    // "pkg.Message"
-  std::string descriptors;  // google.protobuf.FileDescriptorSet, serialised; what is imported before who imports it
+  std::string type_name{};    // "pkg.Message"
+  std::string descriptors{};  // google.protobuf.FileDescriptorSet, serialised; what is imported before who imports it
 };
 
 // The writing side. Nobody can be at one name twice. Made at the first Publish(); when this is destroyed the file is
