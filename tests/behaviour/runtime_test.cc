@@ -1,0 +1,68 @@
+// Servers on a runtime of their own: with threads, and driven by the program's own loop without any.
+#include <poll.h>
+
+#include <atomic>
+#include <thread>
+
+#include "tests/behaviour/fixture.h"
+
+namespace behaviour {
+namespace {
+
+class RuntimeTest : public BehaviourTest {};
+BEHAVIOUR_SUITE(RuntimeTest);
+
+TEST_P(RuntimeTest, ServesFromTheProgramsOwnLoop) {
+  const auto runtime = ipcrpc::Runtime::WithoutThreads();
+  std::atomic<std::thread::id> handled_by{};
+  service_.unary = [&](ServerContext*, const Msg* request, Msg* response) {
+    handled_by = std::this_thread::get_id();
+    *response = *request;
+    return Status::OK;
+  };
+  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+  ASSERT_NE(server, nullptr);
+
+  constexpr int kCalls = 2000;
+  std::atomic<int> answered{0};
+  std::thread client([&] {
+    const auto stub = NewStub();
+    for (int i = 0; i < kCalls; ++i) {
+      ClientContext context;
+      context.set_deadline(In(20s));
+      Msg response;
+      if (!stub->Unary(&context, Number(i), &response).ok() || response.number() != i) break;
+      ++answered;
+    }
+  });
+  const auto until = std::chrono::steady_clock::now() + 60s;
+  while (answered < kCalls && std::chrono::steady_clock::now() < until) {
+    pollfd entry = {.fd = runtime->fd(), .events = POLLIN, .revents = 0};
+    if (poll(&entry, 1, 100) > 0) runtime->RunOnce();
+  }
+  client.join();
+  EXPECT_EQ(answered, kCalls);
+  EXPECT_EQ(handled_by.load(), std::this_thread::get_id());
+  EXPECT_EQ(runtime->threads(), 0u);
+  server->Shutdown();  // drives what is left by itself
+}
+
+TEST_P(RuntimeTest, WithThreadsItStopsThemAtItsEnd) {
+  const Holdings before = Holdings::Now();
+  {
+    const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/2, /*max_workers=*/4);
+    auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+    ASSERT_NE(server, nullptr);
+    const auto stub = NewStub();
+    ClientContext context;
+    Msg response;
+    ASSERT_TRUE(stub->Unary(&context, Number(1), &response).ok());
+    EXPECT_GE(runtime->threads(), 2u);
+    server->Shutdown();
+  }
+  // The client's own side, on the default runtime, may have started a housekeeping thread meanwhile.
+  EXPECT_TRUE(Eventually([&] { return Holdings::Now().threads <= before.threads + 1; }));
+}
+
+}  // namespace
+}  // namespace behaviour
