@@ -37,6 +37,10 @@ absl::Status CallFailed(const Status& status) {
   return WithExitCode(absl::StatusCode::kUnknown, text, kExitCallBase + status.error_code());
 }
 
+absl::Status StaleError(std::string_view text) {
+  return WithExitCode(absl::StatusCode::kUnavailable, std::string(text), kExitStale);
+}
+
 int Report(const absl::Status& status) {
   if (!status.ok()) std::fprintf(stderr, "ipcrpc: %s\n", OneLine(View(status)).c_str());
   return ExitCodeOf(status);
