@@ -19,13 +19,13 @@ absl::Status WithExitCode(absl::StatusCode code, const std::string& text, int ex
   return status;
 }
 
+}  // namespace
+
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
   const auto payload = status.GetPayload(kExitCodePayload);
   return payload.has_value() ? std::stoi(std::string(*payload)) : kExitToolError;
 }
-
-}  // namespace
 
 absl::Status UsageError(std::string_view text) {
   return WithExitCode(absl::StatusCode::kInvalidArgument, std::string(text), kExitUsage);

@@ -23,6 +23,8 @@ absl::Status UsageError(std::string_view text);
 absl::Status CallFailed(const Status& status);  // "NOT_FOUND: what the server said"
 absl::Status StaleError(std::string_view text);
 
+int ExitCodeOf(const absl::Status& status);
+
 // Prints the error as one line on stderr, if it is one, and returns the exit code.
 int Report(const absl::Status& status);
 

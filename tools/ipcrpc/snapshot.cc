@@ -151,7 +151,7 @@ absl::Status Snapshot(const SnapshotOptions& options) {
 
   absl::Status stale = CheckWriter(reader);
   if (stale.ok() && options.watch) stale = Watch(reader, types, form);
-  if (absl::IsUnavailable(stale) && options.stale_ok) {
+  if (options.stale_ok && ExitCodeOf(stale) == kExitStale) {
     Report(stale);
     return absl::OkStatus();
   }
