@@ -34,4 +34,13 @@ struct CallOptions : ServerOptions {
 };
 absl::Status Call(const CallOptions& options);
 
+struct SnapshotOptions {
+  std::string place;  // a name or a file; empty: list the names
+  bool watch = false;
+  bool pretty = false;
+  bool compact = false;
+  bool stale_ok = false;
+};
+absl::Status Snapshot(const SnapshotOptions& options);
+
 }  // namespace ipcrpc::cli

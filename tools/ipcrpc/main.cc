@@ -15,8 +15,8 @@ namespace {
 
 constexpr char kFooter[] =
     "ADDR is SCHEME:REST, as in shm:monitor or unix:/run/some.sock; without it, IPCRPC_ADDRESS.\n"
-    "Exit codes: 0; 1 never connected, or another error of this tool; 2 wrong usage;\n"
-    "64 + the status code when a call failed (69: NOT_FOUND).";
+    "Exit codes: 0; 1 never connected, or another error of this tool; 2 wrong usage; 3 a snapshot was shown\n"
+    "whose writer is dead; 64 + the status code when a call failed (69: NOT_FOUND).";
 
 void AddServerOptions(CLI::App* command, ServerOptions* options, const std::string& word,
                       const std::string& help) {
@@ -67,9 +67,24 @@ int Main(int argc, char** argv) {
     run = [&] { return Call(call); };
   });
 
-  if (argc < 2) return Usage("which command? list, describe or call");
+  SnapshotOptions snapshot;
+  CLI::App* snapshot_command =
+      app.add_subcommand("snapshot", "What a daemon left in shared memory, as JSON, without any call");
+  snapshot_command
+      ->add_option("place", snapshot.place,
+                   "A name, as in monitor.net, or a file with a slash; ?uid=NAME believes files of that user, too. "
+                   "Without it: the names there are")
+      ->type_name("")
+      ->option_text("[NAME|FILE]");
+  snapshot_command->add_flag("-w,--watch", snapshot.watch, "Go on: one line for each change that is seen, newest state only");
+  CLI::Option* snapshot_pretty = snapshot_command->add_flag("--pretty", snapshot.pretty, "Indented JSON also with --watch");
+  snapshot_command->add_flag("--compact", snapshot.compact, "One line of JSON also without --watch")->excludes(snapshot_pretty);
+  snapshot_command->add_flag("--stale-ok", snapshot.stale_ok, "Exit code 0, not 3, when its writer is dead (it is shown either way)");
+  snapshot_command->callback([&] { run = [&] { return Snapshot(snapshot); }; });
+
+  if (argc < 2) return Usage("which command? list, describe, call or snapshot");
   const std::string first = argv[1];
-  const std::vector<std::string> names = {"list", "describe", "call"};
+  const std::vector<std::string> names = {"list", "describe", "call", "snapshot"};
   if (!first.empty() && first.front() != '-' && std::find(names.begin(), names.end(), first) == names.end()) {
     return Usage("no command '" + first + "'" + admin::DidYouMean(first, names));
   }

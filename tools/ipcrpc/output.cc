@@ -19,13 +19,13 @@ absl::Status WithExitCode(absl::StatusCode code, const std::string& text, int ex
   return status;
 }
 
+}  // namespace
+
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return 0;
   const auto payload = status.GetPayload(kExitCodePayload);
   return payload.has_value() ? std::stoi(std::string(*payload)) : kExitToolError;
 }
-
-}  // namespace
 
 absl::Status UsageError(std::string_view text) {
   return WithExitCode(absl::StatusCode::kInvalidArgument, std::string(text), kExitUsage);
@@ -35,6 +35,10 @@ absl::Status CallFailed(const Status& status) {
   std::string text = CodeName(status.error_code());
   if (!status.error_message().empty()) text += ": " + status.error_message();
   return WithExitCode(absl::StatusCode::kUnknown, text, kExitCallBase + status.error_code());
+}
+
+absl::Status StaleError(std::string_view text) {
+  return WithExitCode(absl::StatusCode::kUnavailable, std::string(text), kExitStale);
 }
 
 int Report(const absl::Status& status) {

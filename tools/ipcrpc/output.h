@@ -15,11 +15,15 @@ namespace ipcrpc::cli {
 // Exit codes: 0, these, or 64 + status code for a call that failed.
 inline constexpr int kExitToolError = 1;  // also: never connected
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitStale = 3;  // shown, but nobody writes it any more
 inline constexpr int kExitCallBase = 64;
 
-// The errors of commands. Anything else than these two is a tool error.
+// The errors of commands. Anything else than these is a tool error.
 absl::Status UsageError(std::string_view text);
 absl::Status CallFailed(const Status& status);  // "NOT_FOUND: what the server said"
+absl::Status StaleError(std::string_view text);
+
+int ExitCodeOf(const absl::Status& status);
 
 // Prints the error as one line on stderr, if it is one, and returns the exit code.
 int Report(const absl::Status& status);

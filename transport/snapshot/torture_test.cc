@@ -5,11 +5,12 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -169,6 +170,26 @@ TEST_F(TortureTest, ReadersAndWriterSurviveFilesCutUnderThem) {
   EXPECT_EQ(shared_->other, 0u);
   EXPECT_GT(shared_->cut, 0u);
   std::printf("%lu published, %lu read, %lu times cut short\n", shared_->published.load(), shared_->read.load(), shared_->cut.load());
+}
+
+// The same in one process, where ThreadSanitizer sees it.
+TEST_F(TortureTest, ThreadsThatPublishBeatAndRead) {
+  RawSnapshotPublisher publisher("torture", {.fingerprint = 1, .type_name = "test.Torture"});
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 2; ++i) threads.emplace_back([this] { Read(); });
+  threads.emplace_back([&] {
+    while (!shared_->stop) publisher.Beat();
+  });
+  for (uint64_t i = 0; i < 2000 || shared_->read < 100; ++i) {
+    const std::vector<uint64_t> words = Make(++shared_->published, i % 700);
+    ASSERT_TRUE(publisher.Publish(words.data(), words.size() * 8).ok());
+  }
+  shared_->stop = true;
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(shared_->torn, 0u);
+  EXPECT_EQ(shared_->backward, 0u);
+  EXPECT_EQ(shared_->cut, 0u);
+  EXPECT_EQ(shared_->other, 0u);
 }
 
 // The check itself: a torn payload is seen.
