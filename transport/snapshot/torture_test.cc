@@ -103,7 +103,10 @@ class TortureTest : public testing::Test {
     RawSnapshotPublisher publisher("torture", {.fingerprint = 1, .type_name = "test.Torture"});
     for (uint64_t i = 0; !shared_->stop; ++i) {
       const std::vector<uint64_t> words = Make(++shared_->published, random() % (100 + i));
-      if (!publisher.Publish(words.data(), words.size() * 8).ok()) return 1;
+      if (const SnapshotError error = publisher.Publish(words.data(), words.size() * 8); !error.ok()) {
+        fprintf(stderr, "a writer stopped: %s\n", error.message.c_str());
+        return 1;
+      }
     }
     return 0;
   }
