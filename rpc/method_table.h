@@ -24,6 +24,7 @@ struct Method {
  private:
   std::atomic<bool> blocks_{false};
   std::atomic<uint64_t> mean_ticks_{0};  // exponentially weighted
+  std::atomic<uint32_t> long_runs_{0};   // goes up with each long run, down with each short one
 };
 
 // Filled before the server starts, constant after.
