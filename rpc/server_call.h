@@ -56,6 +56,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
   ServerContext context_;
+  uint64_t began_ticks_ = 0;  // of a unary handler
   std::optional<std::stop_source> stop_;  // made when first asked for
   Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
