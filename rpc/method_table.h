@@ -17,13 +17,18 @@ struct Method {
   internal::MethodHandler* handler;  // not owned
 
   // A unary handler runs on the poller, without a hand-over, until it has been seen to take long; from then on
-  // on a worker.
+  // on a worker, until it has been short for a long while.
   bool Blocks() const { return blocks_.load(std::memory_order_relaxed); }
-  void NoteInlineRun(uint64_t ticks);
+  // How long the handler took, wherever it ran, without the sending of its answer.
+  void NoteRun(uint64_t ticks);
 
  private:
+  void NoteWorkerRun(bool is_short);
+
   std::atomic<bool> blocks_{false};
   std::atomic<uint64_t> mean_ticks_{0};  // exponentially weighted
+  std::atomic<uint32_t> long_runs_{0};   // goes up with each long run, down with each short one
+  std::atomic<uint32_t> short_runs_{0};  // in a row, on workers
 };
 
 // Filled before the server starts, constant after.

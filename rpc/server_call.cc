@@ -34,9 +34,7 @@ ServerCallImpl::~ServerCallImpl() {
 }
 
 void ServerCallImpl::Run() {
-  const uint64_t began = Ticks();
   RunUnaryHandler();
-  method_->NoteInlineRun(Ticks() - began);
   delete this;
 }
 
@@ -55,12 +53,15 @@ void ServerCallImpl::RunUnaryHandler() {
     Finish(Status(StatusCode::CANCELLED, "the call was cancelled"), nullptr);
     return;
   }
+  began_ticks_ = Ticks();
   method_->handler->RunUnary(&context_, *request, *this);
 }
 
 void ServerCallImpl::RunStreamHandler() { Finish(method_->handler->RunStream(*this), nullptr); }
 
 void ServerCallImpl::Finish(const Status& handler_status, const OutgoingMessage* response) {
+  // Before it is sent: the wake may give this processor to the client.
+  if (began_ticks_ != 0) method_->NoteRun(Ticks() - began_ticks_);
   Status status = forced_.ok() ? handler_status : forced_;
   if (response != nullptr && status.ok() && !CheckSend(*response)) status = forced_;
   std::string block = TakeInitialBlock();

@@ -173,8 +173,14 @@ uint32_t ShmLink::SleepReasons() const {
 
 bool ShmLink::TakeKick() { return std::exchange(kicks_taken_, kicks_.load(std::memory_order_acquire)) != kicks_taken_; }
 
+// Stored only when it changes: the peer reads this cache line with every frame that it sends.
+void ShmLink::NoteCpu() {
+  const auto cpu = static_cast<uint32_t>(CurrentCpu());
+  if (own_->cpu.load(std::memory_order_relaxed) != cpu) own_->cpu.store(cpu, std::memory_order_relaxed);
+}
+
 bool ShmLink::Wait(int64_t deadline_ns) {
-  own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
+  NoteCpu();
   if (spin_.Spin([this] { return Ready(); }, [this] { return peer_cpu(); })) {
     TakeKick();
     return false;
@@ -193,7 +199,7 @@ bool ShmLink::Wait(int64_t deadline_ns) {
 }
 
 bool ShmLink::BeginSleep() {
-  own_->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
+  NoteCpu();
   sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
   if (!Ready()) return true;
   sleeper_.Retract();

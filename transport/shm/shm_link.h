@@ -64,6 +64,7 @@ class ShmLink final : public Link {
   bool SpaceCame() const;
   uint32_t SleepReasons() const;
   bool TakeKick();
+  void NoteCpu();
   void PublishHead();
   absl::Status FollowSwap(const std::byte* frame, uint32_t frame_bytes);
   void DrainControl();

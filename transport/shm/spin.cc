@@ -37,7 +37,8 @@ SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
   if (mode_ == SpinMode::kAlways) return Plan::kPause;
   if (wait_ewma_ > static_cast<int64_t>(2 * budget_) && ++skipped_ < kRetryEvery) return Plan::kSleep;
   skipped_ = 0;
-  if (OneProcessorAllowed() || peer_cpu == CurrentCpu()) {
+  // A thread bound to one processor may well have its peer on another.
+  if (peer_cpu < 0 ? OneProcessorAllowed() : peer_cpu == CurrentCpu()) {
     return wait_began_ < no_yield_until_ ? Plan::kSleep : Plan::kYield;
   }
   return Plan::kPause;

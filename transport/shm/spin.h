@@ -37,7 +37,11 @@ class SpinPolicy {
   enum class Plan { kSleep, kPause, kYield };
   Plan Choose(int peer_cpu);
   bool YieldOnce();  // false: somebody else wants this processor
-  void NoteWait(uint64_t ticks) { wait_ewma_ += (static_cast<int64_t>(ticks) - wait_ewma_) / 8; }
+  // One wait counts for no more than four budgets: a single long one, when a processor was lost for a while or a client
+  // had nothing to ask, is no reason to give up on spinning.
+  void NoteWait(uint64_t ticks) {
+    wait_ewma_ += (static_cast<int64_t>(std::min(ticks, 4 * budget_)) - wait_ewma_) / 8;
+  }
 
   const SpinMode mode_;
   const uint64_t ticks_per_us_;
