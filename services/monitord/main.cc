@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,7 @@
 namespace ipcrpc::monitor {
 namespace {
 
-constexpr auto kDrain = std::chrono::seconds(2);
+constexpr auto kDrain = std::chrono::seconds(1);
 
 const std::map<std::string, uint64_t> kTimeUnits = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
 
@@ -32,8 +33,19 @@ struct Options {
 
 void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
 
+// What stands between the scheme and the parameters, if it is a name or a path that others find.
+std::string NameIn(const std::string& address) {
+  const size_t colon = address.find(':');
+  static const std::set<std::string> inherited = {"socketpair", "pipe", "exec", "stdio"};
+  if (colon != std::string::npos && inherited.count(address.substr(0, colon)) != 0) return "";
+  const size_t begin = colon == std::string::npos ? 0 : colon + 1;
+  const std::string rest = address.substr(begin, address.find('?', begin) - begin);
+  return rest.starts_with('@') ? "" : rest;  // abstract names have no permissions, and no directory
+}
+
 // Everybody on the machine may ask, unless the address says otherwise.
 std::string WithMode(const std::string& address) {
+  if (NameIn(address).empty()) return address;
   const size_t query = address.find('?');
   if (query == std::string::npos) return address + "?mode=0666";
   return address.find("mode=", query) == std::string::npos ? address + "&mode=0666" : address;
@@ -42,10 +54,7 @@ std::string WithMode(const std::string& address) {
 // What snapshots are called after: the first address that is a name or a path.
 std::string SnapshotBase(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
-    const size_t colon = address.find(':');
-    const size_t begin = colon == std::string::npos ? 0 : colon + 1;
-    const std::string rest = address.substr(begin, address.find('?', begin) - begin);
-    if (!rest.empty() && rest.front() != '@') return rest;
+    if (const std::string name = NameIn(address); !name.empty()) return name;
   }
   return "monitor";
 }

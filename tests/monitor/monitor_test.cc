@@ -1,0 +1,85 @@
+#include "tests/monitor/monitor_test.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "services/monitor/netns_for_test.h"
+
+namespace ipcrpc::e2e {
+
+std::string Built(const std::string& name) { return std::string(IPCRPC_BUILT_PROGRAMS) + "/" + name; }
+
+void MonitorTest::SetUp() {
+  IPCRPC_NEED_NAMESPACES();
+  ASSERT_EQ(unshare(CLONE_NEWNET), 0) << strerror(errno);
+  std::string pattern = testing::TempDir() + "ipcrpc-e2e-XXXXXX";
+  ASSERT_NE(mkdtemp(pattern.data()), nullptr) << strerror(errno);
+  runtime_dir_ = pattern;
+  ASSERT_EQ(setenv("IPCRPC_RUNTIME_DIR", runtime_dir_.c_str(), 1), 0);
+  unsetenv("IPCRPC_ADDRESS");
+  shm_before_ = NamesIn("/dev/shm");
+}
+
+void MonitorTest::TearDown() {
+  if (runtime_dir_.empty()) return;
+  EXPECT_EQ(NamesIn(runtime_dir_), std::vector<std::string>());
+  EXPECT_EQ(NamesIn("/dev/shm"), shm_before_);
+  std::filesystem::remove_all(runtime_dir_);
+}
+
+std::unique_ptr<Process> MonitorTest::StartDaemon(const std::vector<std::string>& addresses,
+                                                  const std::vector<std::string>& more) const {
+  std::vector<std::string> arguments = {Built("ipcrpc-monitord")};
+  for (const std::string& address : addresses) arguments.insert(arguments.end(), {"--listen", address});
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  auto daemon = std::make_unique<Process>(arguments);
+  for (const std::string& address : addresses) {
+    EXPECT_EQ(daemon->Line(Process::kErr), "ipcrpc-monitord: listening on " + address);
+  }
+  return daemon;
+}
+
+void MonitorTest::StopDaemon(Process& daemon) {
+  daemon.Signal(SIGTERM);
+  EXPECT_EQ(daemon.Wait(), 0) << daemon.rest(Process::kErr);
+  EXPECT_EQ(daemon.rest(Process::kErr), "");
+}
+
+Outcome MonitorTest::Cli(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), Built("ipcrpc"));
+  return RunProgram(arguments);
+}
+
+Json MonitorTest::Call(const std::string& address, const std::string& method, const std::string& request) {
+  const Outcome outcome = Cli({"call", address, method, "-d", request});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.err, "");
+  const auto json = Json::Parse(outcome.out);
+  EXPECT_TRUE(json.has_value()) << outcome.out;
+  return json.value_or(Json());
+}
+
+std::unique_ptr<Process> MonitorTest::StartCli(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), Built("ipcrpc"));
+  return std::make_unique<Process>(arguments);
+}
+
+std::unique_ptr<Process> MonitorTest::StartWatch(const std::string& address, const std::string& request) {
+  auto watch = StartCli({"call", address, kWatch, "-d", request});
+  EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"BOOKMARK")").has_value()) << watch->rest(Process::kErr);
+  return watch;
+}
+
+}  // namespace ipcrpc::e2e
+
+int main(int argc, char** argv) {
+  ipcrpc::monitor::EnterOwnNamespaces();
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
