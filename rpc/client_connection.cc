@@ -35,7 +35,8 @@ StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
 void ClientConnection::Cancel(const StreamPtr& stream, Status why) {
   const auto code = static_cast<uint32_t>(why.error_code());
   stream->End(std::move(why), {}, /*drop_unread=*/true);
-  if (Erase(stream->id()) == nullptr || closed() || !ours()) return;
+  // Ended, it sends nothing any more: of a call whose begin is not out by now the server never hears.
+  if (Erase(stream->id()) == nullptr || closed() || !ours() || !stream->Published()) return KickHolder();
   SendControl({.type = FrameType::kCancel, .stream = stream->id(), .number = code});
   KickHolder();
   DriveWhileUnsent();

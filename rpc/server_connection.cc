@@ -16,6 +16,18 @@ constexpr size_t kMaxStatusBytes = 6 * 1024;
 
 Status ShuttingDown() { return Status(StatusCode::UNAVAILABLE, "the server is shutting down"); }
 
+// What of a status goes into the block; what goes into the header is returned.
+uint32_t AppendStatus(std::string& block, const Status& status) {
+  if (status.error_message().size() + status.error_details().size() > kMaxStatusBytes) {
+    AppendEntry(block, EntryKind::kStatusMessage, {},
+                Cat("the status (code ", static_cast<int>(status.error_code()), ") is larger than the limit of ", kMaxStatusBytes, " bytes"));
+    return static_cast<uint32_t>(StatusCode::RESOURCE_EXHAUSTED);
+  }
+  if (!status.error_message().empty()) AppendEntry(block, EntryKind::kStatusMessage, {}, status.error_message());
+  if (!status.error_details().empty()) AppendEntry(block, EntryKind::kStatusDetails, {}, status.error_details());
+  return static_cast<uint32_t>(status.error_code());
+}
+
 std::shared_ptr<const AuthContext> MakeAuthContext(const PeerIdentity& peer) {
   std::multimap<std::string, std::string> properties;
   if (peer.vouched) {
@@ -222,26 +234,20 @@ void ServerConnection::Reject(const StreamPtr& stream, const Status& why) {
 }
 
 void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
-  SendStatus(stream, why, nullptr, {}, /*at_once=*/true);
-  stream->End(why, {}, /*drop_unread=*/true);
+  std::string block;
+  const uint32_t code = AppendStatus(block, why);
+  stream->Abort({.type = FrameType::kFinish, .number = code, .block = block}, why);
+  EraseWhenDrained(stream);
 }
 
-void ServerConnection::SendStatus(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                                  std::string_view metadata_block, bool at_once) {
+void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+                                  std::string_view metadata_block) {
   if (status.ok()) {
-    stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response, at_once);
+    stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
   } else {
     std::string block(metadata_block);
-    StatusCode code = status.error_code();
-    if (status.error_message().size() + status.error_details().size() > kMaxStatusBytes) {
-      code = StatusCode::RESOURCE_EXHAUSTED;
-      AppendEntry(block, EntryKind::kStatusMessage, {},
-                  Cat("the status (code ", static_cast<int>(status.error_code()), ") is larger than the limit of ", kMaxStatusBytes, " bytes"));
-    } else {
-      if (!status.error_message().empty()) AppendEntry(block, EntryKind::kStatusMessage, {}, status.error_message());
-      if (!status.error_details().empty()) AppendEntry(block, EntryKind::kStatusDetails, {}, status.error_details());
-    }
-    stream->SendLast({.type = FrameType::kFinish, .number = static_cast<uint32_t>(code), .block = block}, nullptr, at_once);
+    const uint32_t code = AppendStatus(block, status);
+    stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
   }
   EraseWhenDrained(stream);
 }

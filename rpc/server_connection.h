@@ -33,9 +33,7 @@ class ServerConnection final : public Connection {
   void AbortCall(const StreamPtr& stream, const Status& why);
   // The end of a call: its last frame, and the stream is forgotten.
   void FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                  std::string_view metadata_block) {
-    SendStatus(stream, status, response, metadata_block, /*at_once=*/false);
-  }
+                  std::string_view metadata_block);
 
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
@@ -46,8 +44,6 @@ class ServerConnection final : public Connection {
   Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
   Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault);
   void Reject(const StreamPtr& stream, const Status& why);
-  void SendStatus(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                  std::string_view metadata_block, bool at_once);
   void StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block);
 
   static constexpr size_t kMaxMethods = 4096;

@@ -35,20 +35,33 @@ bool Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* messag
   return true;
 }
 
-bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message, bool at_once) {
+bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
   if (out_closed_) return false;
+  SendLastLocked(frame, message);
+  return true;
+}
+
+void Stream::SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message) {
   out_closed_ = true;
   last_taken_ = true;
-  if (at_once) out_.clear();
   const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
-  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) {
-    if (at_once) Notify();
-    return true;
-  }
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return;
   Enqueue(frame, message, message_bytes);
   PumpLocked();
-  return true;
+}
+
+void Stream::Abort(const OutFrame& last, Status status) {
+  std::shared_ptr<internal::CancelTarget> at_end;
+  {
+    std::lock_guard lock(mu_);
+    if (!out_closed_) {
+      out_.clear();
+      SendLastLocked(last, nullptr);
+    }
+    at_end = EndLocked(std::move(status), {}, /*drop_unread=*/true);
+  }
+  if (at_end != nullptr) at_end->Cancel();
 }
 
 Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
@@ -69,6 +82,7 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
   const auto frame_class = IsControl(frame.type) && message == nullptr ? Link::Class::kControl : Link::Class::kData;
   if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
   if (message != nullptr) credit_ -= static_cast<int64_t>(message_bytes) + kFrameCost;
+  published_ = true;
   return Sent::kDone;
 }
 
@@ -119,6 +133,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
   const auto frame_class = IsControl(item.type) ? Link::Class::kControl : Link::Class::kData;
   if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
   if (item.has_message) credit_ -= static_cast<int64_t>(chunk) + kFrameCost;
+  published_ = true;
   item.sent += chunk;
   item.begun = true;
   // What follows the first chunk is a plain message frame.
@@ -152,6 +167,11 @@ void Stream::PumpLocked() {
 void Stream::Pump() {
   std::lock_guard lock(mu_);
   PumpLocked();
+}
+
+bool Stream::Published() const {
+  std::lock_guard lock(mu_);
+  return published_;
 }
 
 bool Stream::Drained() const {
@@ -225,18 +245,22 @@ void Stream::End(Status status, std::string_view trailing_block, bool drop_unrea
   std::shared_ptr<internal::CancelTarget> at_end;
   {
     std::lock_guard lock(mu_);
-    if (over_.load(std::memory_order_relaxed)) return;
-    if (!status.ok()) failed_at_ns_ = MonotonicNs();
-    status_ = std::move(status);
-    trailing_block_ = trailing_block;
-    out_closed_ = true;
-    if (!last_taken_) out_.clear();
-    if (drop_unread) dropped_.store(true, std::memory_order_release);
-    at_end.swap(at_end_);
-    over_.store(true, std::memory_order_release);
-    Notify();
+    at_end = EndLocked(std::move(status), trailing_block, drop_unread);
   }
   if (at_end != nullptr) at_end->Cancel();  // takes locks of other calls
+}
+
+std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::string_view trailing_block, bool drop_unread) {
+  if (over_.load(std::memory_order_relaxed)) return nullptr;
+  if (!status.ok()) failed_at_ns_ = MonotonicNs();
+  status_ = std::move(status);
+  trailing_block_ = trailing_block;
+  out_closed_ = true;
+  if (!last_taken_) out_.clear();
+  if (drop_unread) dropped_.store(true, std::memory_order_release);
+  over_.store(true, std::memory_order_release);
+  Notify();
+  return std::exchange(at_end_, nullptr);
 }
 
 void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {

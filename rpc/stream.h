@@ -54,9 +54,14 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits; else
   // as soon as there is (then it is copied). Never blocks. False when the call is over or was closed to sending.
   bool Send(const OutFrame& frame, const internal::OutgoingMessage* message);
-  // The last frame of the call: nothing can be sent after it. It goes behind what waits, or with `at_once` instead of
-  // that. False when the call is over or has had its last frame.
-  bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message, bool at_once);
+  // The last frame of the call, behind what waits: nothing can be sent after it. False when the call is over or has
+  // had its last frame.
+  bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
+  // Ends the call with a last frame that goes instead of what waits, unless one was sent. For the reader and the
+  // writer here it is over with `status`, and what was not read is dropped.
+  void Abort(const OutFrame& last, Status status);
+  // Something of it was sent, so the peer knows the call.
+  bool Published() const;
   // Everything that Send() took is on its way, or never will be.
   bool Drained() const;
   // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
@@ -127,6 +132,12 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
     int64_t cost;  // of all its frames, due when it is read
   };
 
+  // Over from now on; the caller cancels what it returns, once it holds no lock.
+  [[nodiscard]] std::shared_ptr<internal::CancelTarget> EndLocked(Status status, std::string_view trailing_block,
+                                                                 bool drop_unread);
+
+  void SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message);
+
   enum class Sent { kDone, kLater };
   Sent TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
   void Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
@@ -144,6 +155,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // out
   int64_t credit_ = kInitialCredit;
   bool out_closed_ = false;  // nothing more is taken
+  bool published_ = false;
   bool last_taken_ = false;  // SendLast() was called: what is in out_ goes even when the call is over
   std::list<OutItem> out_;
 

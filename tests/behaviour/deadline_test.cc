@@ -119,7 +119,7 @@ TEST_P(Deadline, TheServerSeesTheClients) {
     ClientContext context;
     context.set_deadline(deadline);
     EXPECT_TRUE(stub_->Unary(&context, Msg(), &response).ok());
-    EXPECT_LT(std::chrono::abs(seen - deadline), kSlower * 20ms);
+    EXPECT_LT(std::chrono::abs(seen - deadline), kSlower * 100ms);
     EXPECT_LT(std::chrono::abs(context.deadline() - deadline), 1ms);
   }
   ClientContext context;
@@ -146,7 +146,7 @@ TEST_P(Deadline, PassesOnToNestedCallsUnlessSwitchedOff) {
   ClientContext context;
   context.set_deadline(deadline);
   EXPECT_TRUE(stub_->Unary(&context, Number(1), &response).ok());
-  EXPECT_LT(std::chrono::abs(inner - deadline), kSlower * 20ms);
+  EXPECT_LT(std::chrono::abs(inner - deadline), kSlower * 100ms);
   ClientContext second;
   second.set_deadline(deadline);
   EXPECT_TRUE(stub_->Unary(&second, Number(2), &response).ok());
@@ -165,7 +165,7 @@ TEST_P(Deadline, FiresWhenTheServerIsStopped) {
   stream_context.set_deadline(In(kSlower * 300ms));
   auto stream = stub->Talk(&stream_context);
   EXPECT_TRUE(stream->Write(Msg()) && stream->Read(&response));
-  server.Signal(SIGSTOP);
+  server.Stop();
   const auto start = std::chrono::steady_clock::now();
   {
     ClientContext context;

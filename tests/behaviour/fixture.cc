@@ -164,6 +164,13 @@ Process::~Process() {
 
 void Process::Signal(int signal) { kill(pid_, signal); }
 
+void Process::Stop() {
+  Signal(SIGSTOP);
+  int status;
+  EXPECT_EQ(waitpid(pid_, &status, WUNTRACED), pid_);
+  EXPECT_TRUE(WIFSTOPPED(status));
+}
+
 void Process::Kill() {
   Signal(SIGKILL);
   Wait();

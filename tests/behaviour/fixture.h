@@ -148,6 +148,8 @@ class Process {
 
   bool ready() const { return ready_; }
   void Signal(int signal);
+  // Stops it, and waits until it is.
+  void Stop();
   void Kill();
   // The exit status, waiting for it.
   int Wait();

@@ -227,18 +227,20 @@ TEST_P(Flow, BlockedClientWritersAreUnblocked) {
 TEST_P(Flow, BlockedServerWritersAreUnblocked) {
   Start();
   std::atomic<size_t> written{0};
-  Event failed;
+  Event failed, cancel_now;
   service_.emit = [&](ServerContext* context, const Msg* request, ServerEmitter* writer) {
     const Msg message = Data(10'000);
+    std::thread canceller;
     if (request->text() == "self") {
-      std::thread([context, &written] {
-        EXPECT_TRUE(Stalled(written));
+      canceller = std::thread([&] {
+        EXPECT_TRUE(cancel_now.Wait());
         context->TryCancel();
-      }).detach();
+      });
     }
     while (writer->Write(message)) written += 10'000;
     EXPECT_TRUE(context->IsCancelled());
     failed.Set();
+    if (canceller.joinable()) canceller.join();
     return Status::OK;
   };
   {
@@ -256,6 +258,7 @@ TEST_P(Flow, BlockedServerWritersAreUnblocked) {
     request.set_text("self");
     auto reader = stub_->Emit(&context, request);
     EXPECT_TRUE(Stalled(written));
+    cancel_now.Set();
     EXPECT_EQ(reader->Finish().error_code(), StatusCode::CANCELLED);
   }
 }

@@ -131,7 +131,7 @@ TEST_P(Processes, StoppedClientHoldsUpNobody) {
   };
   Process client({"call", address(), "5"});
   EXPECT_TRUE(Eventually([&] { return writing == 5; }));
-  client.Signal(SIGSTOP);
+  client.Stop();
   go_on.Set();
   for (int i = 0; i < 200; ++i) {
     ClientContext context;

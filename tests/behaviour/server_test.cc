@@ -62,7 +62,13 @@ TEST_P(ServerBehaviour, ShutdownWaitsForRunningCallsAndRefusesNewOnes) {
     down = true;
   });
   std::thread waiter([&] { server_->Wait(); });
-  EXPECT_TRUE(Eventually([&] { return Call(*NewStub()).error_code() == StatusCode::UNAVAILABLE; }));
+  const auto probe = [&](Methods::Stub& stub) {  // has no handler that would wait
+    ClientContext context;
+    Msg response;
+    return stub.Missing(&context, Msg(), &response).error_code();
+  };
+  EXPECT_TRUE(Eventually([&] { return probe(*NewStub()) == StatusCode::UNAVAILABLE; }));
+  EXPECT_TRUE(Eventually([&] { return probe(*stub_) == StatusCode::UNAVAILABLE; }));
   EXPECT_EQ(Call(*stub_).error_code(), StatusCode::UNAVAILABLE);
   EXPECT_FALSE(down);
   release.Set();
