@@ -27,7 +27,8 @@ namespace ipcrpc::monitor {
 class MonitorSnapshots {
  public:
   struct Options {
-    // A name ("monitor"), or a path.
+    // A name ("monitor": the files monitor.net.snap and monitor.system.snap in the runtime directory), or a path before
+    // the same endings.
     std::string base;
     std::chrono::nanoseconds status_interval = std::chrono::seconds(1);
   };

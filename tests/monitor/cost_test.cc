@@ -125,6 +125,11 @@ TEST_F(Cost, ThousandConnectionsLeaveTheThreadCountUnchanged) {
     EXPECT_GE(DescriptorsOf(daemon->pid()), descriptors + kConnections);  // that they are there
     many->CloseInput();
     EXPECT_EQ(many->Wait(), 0);
+    // And that they go.
+    for (auto end = std::chrono::steady_clock::now() + milliseconds(5000); DescriptorsOf(daemon->pid()) > descriptors;) {
+      ASSERT_LT(std::chrono::steady_clock::now(), end) << DescriptorsOf(daemon->pid()) << " descriptors, first " << descriptors;
+      std::this_thread::yield();
+    }
     one->CloseInput();
     EXPECT_EQ(one->Wait(), 0);
   }

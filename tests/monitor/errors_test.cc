@@ -41,7 +41,7 @@ TEST_P(Errors, WrongFieldOrValue) {
   auto daemon = StartDaemon({address()});
   Expect(address(), kList, R"({"kind":["LINK"]})", 1, "has no field 'kind'; did you mean 'kinds'?");
   Expect(address(), kList, R"({"kinds":["LINKS"]})", 1, "did you mean 'LINK'?");
-  Expect(address(), kList, R"({"pageSize":"many"})", 1, "pageSize");
+  Expect(address(), kList, R"({"pageSize":"many"})", 1, R"x("many" is no value for page_size (uint32))x");
   Expect(address(), kWatch, R"({"since_revison":1})", 1, "did you mean");
   StopDaemon(*daemon);
 }

@@ -38,6 +38,7 @@ int Code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WT
 // In the child of fork().
 [[noreturn]] void Become(std::vector<char*>& arguments, int in, int out, int err) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  signal(SIGPIPE, SIG_DFL);
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -123,7 +124,8 @@ std::optional<std::string> Process::LineWith(Stream stream, const std::string& t
 
 void Process::Tell(const std::string& line) {
   const std::string text = line + "\n";
-  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) Die("write");
+  signal(SIGPIPE, SIG_IGN);  // whoever has ended shows by what it says
+  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size()) && errno != EPIPE) Die("write");
 }
 
 void Process::CloseInput() { CloseFd(in_); }
