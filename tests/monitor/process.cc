@@ -163,7 +163,17 @@ char StateOf(pid_t pid) {
   return name_end == std::string::npos || name_end + 2 >= stat.size() ? '\0' : stat[name_end + 2];
 }
 
-int ThreadsOf(pid_t pid) { return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/task").size()); }
+std::map<std::string, int> ThreadsOf(pid_t pid) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  std::map<std::string, int> threads;
+  for (const std::string& task : NamesIn(tasks)) {
+    std::string name = TextOf(tasks + task + "/comm");
+    if (name.empty()) continue;  // gone meanwhile
+    name.pop_back();
+    ++threads[name];
+  }
+  return threads;
+}
 
 int DescriptorsOf(pid_t pid) { return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size()); }
 

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -61,7 +62,8 @@ Outcome RunProgram(const std::vector<std::string>& arguments, std::chrono::milli
 
 // The state letter of a process's main thread ('S': it sleeps), 0 when there is none.
 char StateOf(pid_t pid);
-int ThreadsOf(pid_t pid);
+// How many threads a process has, by name.
+std::map<std::string, int> ThreadsOf(pid_t pid);
 int DescriptorsOf(pid_t pid);
 // CPU time of all its threads.
 std::chrono::nanoseconds CpuOf(pid_t pid);
