@@ -87,7 +87,7 @@ TEST_P(Death, ANewDaemonOnTheNameStartsAtOnceWhileASurvivorLives) {
   auto daemon = StartDaemon({address()});
   const auto took = Since(begin);
   std::cout << "listening after " << took.count() << " ms\n";
-  EXPECT_LT(took, milliseconds(1000));
+  EXPECT_LT(took, milliseconds(3000));  // of which the most is the kernel's, when other namespaces come and go
   EXPECT_NE(Call(address(), kList).Find("links"), nullptr);
   survivor->CloseInput();
   EXPECT_EQ(survivor->Wait(), 0);

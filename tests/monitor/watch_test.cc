@@ -19,20 +19,23 @@ INSTANTIATE_TEST_SUITE_P(, Watch, testing::Values("shm", "unix"), [](const auto&
 TEST_P(Watch, LinkAddAppearsInUnder100Ms) {
   auto daemon = StartDaemon({address()});
   auto watch = StartWatch(address());
-  milliseconds slowest{0};
+  milliseconds slowest{0}, slowest_ip{0};
   for (int i = 0; i < 5; ++i) {
     const std::string name = absl::StrCat("new", i);
-    // From before `ip` is started, so that it is more than what is asked for.
     const auto begin = steady_clock::now();
     Ip(absl::StrCat("link add ", name, " type bridge"));
+    // The kernel may let `ip` wait long: all network namespaces share one lock, which the end of one holds.
+    const auto added = steady_clock::now();
     const auto event = watch->LineWith(Process::kOut, absl::StrCat(R"("ifname":")", name, R"(")"), milliseconds(1000));
-    const auto took = std::chrono::ceil<milliseconds>(steady_clock::now() - begin);
+    const auto took = std::chrono::ceil<milliseconds>(steady_clock::now() - added);
     ASSERT_TRUE(event.has_value()) << name << ": " << watch->rest(Process::kErr);
     EXPECT_NE(event->find(R"("action":"ADDED")"), std::string::npos) << *event;
     slowest = std::max(slowest, took);
+    slowest_ip = std::max(slowest_ip, std::chrono::ceil<milliseconds>(added - begin));
   }
   EXPECT_LT(slowest, milliseconds(100));
-  std::cout << "slowest of 5, `ip` and the tool's printing included: " << slowest.count() << " ms\n";
+  std::cout << "slowest of 5, the tool's printing included: " << slowest.count() << " ms (`ip` itself: " << slowest_ip.count()
+            << " ms)\n";
   StopDaemon(*daemon);
 }
 
