@@ -37,7 +37,8 @@ MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const Options& options, 
       system_(Place(options.base, ".system")) {
   const uint64_t published = PublishNet();
   PublishSystem();
-  net_thread_ = std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
+  net_thread_ =
+      std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
   system_thread_ = std::jthread([this](std::stop_token stop) { KeepSystem(std::move(stop)); });
 }
 

@@ -125,7 +125,8 @@ std::optional<std::string> Process::LineWith(Stream stream, const std::string& t
 void Process::Tell(const std::string& line) {
   const std::string text = line + "\n";
   signal(SIGPIPE, SIG_IGN);  // whoever has ended shows by what it says
-  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size()) && errno != EPIPE) Die("write");
+  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size()) && errno != EPIPE)
+    Die("write");
 }
 
 void Process::CloseInput() { CloseFd(in_); }
@@ -175,19 +176,23 @@ std::map<std::string, int> ThreadsOf(pid_t pid) {
   return threads;
 }
 
-int DescriptorsOf(pid_t pid) { return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size()); }
+int DescriptorsOf(pid_t pid) {
+  return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size());
+}
 
 std::chrono::nanoseconds CpuOf(pid_t pid) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
   int64_t sum = 0;
-  for (const std::string& task : NamesIn(tasks)) sum += std::atoll(TextOf(tasks + task + "/schedstat").c_str());
+  for (const std::string& task : NamesIn(tasks))
+    sum += std::atoll(TextOf(tasks + task + "/schedstat").c_str());
   return std::chrono::nanoseconds(sum);
 }
 
 std::vector<std::string> NamesIn(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) names.push_back(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
+    names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
 }

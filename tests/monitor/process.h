@@ -25,7 +25,8 @@ class Process {
   pid_t pid() const { return pid_; }
 
   // The next line that it prints there, without its end. Absent: none came in time, or none will.
-  std::optional<std::string> Line(Stream stream, std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  std::optional<std::string> Line(Stream stream,
+                                  std::chrono::milliseconds timeout = std::chrono::seconds(10));
   // Lines up to one that has `text` in it, which is returned.
   std::optional<std::string> LineWith(Stream stream, const std::string& text,
                                       std::chrono::milliseconds timeout = std::chrono::seconds(10));
@@ -58,7 +59,8 @@ struct Outcome {
   std::string err;
 };
 // Runs it to its end, without input; code -1: it did not end in time.
-Outcome RunProgram(const std::vector<std::string>& arguments, std::chrono::milliseconds timeout = std::chrono::seconds(30));
+Outcome RunProgram(const std::vector<std::string>& arguments,
+                   std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
 // The state letter of a process's main thread ('S': it sleeps), 0 when there is none.
 char StateOf(pid_t pid);
