@@ -14,6 +14,11 @@ constexpr std::chrono::milliseconds kNetInterval{50};
 // How often readers hear that we live.
 constexpr std::chrono::seconds kBeat{1};
 
+// A name gets its ending from the library, a path is taken as it stands.
+std::string Place(const std::string& base, const char* part) {
+  return base + part + (base.find('/') == std::string::npos ? "" : ".snap");
+}
+
 }  // namespace
 
 template <typename Message>
@@ -28,11 +33,12 @@ MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const Options& options, 
     : monitor_(monitor),
       status_interval_(options.status_interval),
       report_(std::move(report)),
-      net_(options.base + ".net"),
-      system_(options.base + ".system") {
+      net_(Place(options.base, ".net")),
+      system_(Place(options.base, ".system")) {
   const uint64_t published = PublishNet();
   PublishSystem();
-  net_thread_ = std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
+  net_thread_ =
+      std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
   system_thread_ = std::jthread([this](std::stop_token stop) { KeepSystem(std::move(stop)); });
 }
 

@@ -17,17 +17,19 @@
 
 namespace ipcrpc::monitor {
 
-// Publishes two snapshots, readable by everybody: BASE.net, the ListReply of everything, at every change (when
-// changes come fast, at most twenty times a second and a fifth of the time); and BASE.system, the StatusReply of
-// everything, every interval. They are what the collector knows: publishing never asks the kernel for a list, so that
-// of neighbours they have what it announces, and no more.
+// Publishes two snapshots, readable by everybody: BASE.net, the ListReply of everything, at every change
+// (when changes come fast, at most twenty times a second and a fifth of the time); and BASE.system, the
+// StatusReply of everything, every interval. They are what the collector knows: publishing never asks the
+// kernel for a list, so that of neighbours they have what it announces, and no more.
 //
-// Both have been published once when the constructor returns, and are gone when the destructor does. What cannot be
-// published is told to `report`, once as long as the reason stays, on any thread; it is tried again at the next occasion.
+// Both have been published once when the constructor returns, and are gone when the destructor does. What
+// cannot be published is told to `report`, once as long as the reason stays, on any thread; it is tried again
+// at the next occasion.
 class MonitorSnapshots {
  public:
   struct Options {
-    // A name ("monitor"), or a path.
+    // A name ("monitor": the files monitor.net.snap and monitor.system.snap in the runtime directory), or a
+    // path before the same endings.
     std::string base;
     std::chrono::nanoseconds status_interval = std::chrono::seconds(1);
   };

@@ -41,13 +41,17 @@ std::string Ip(const std::string& arguments) {
 }
 
 void IpLines(std::string_view lines) {
-  for (absl::string_view line : absl::StrSplit(absl::string_view(lines.data(), lines.size()), '\n', absl::SkipWhitespace())) Ip(std::string(line));
+  for (absl::string_view line :
+       absl::StrSplit(absl::string_view(lines.data(), lines.size()), '\n', absl::SkipWhitespace()))
+    Ip(std::string(line));
 }
 
 void BuildNetwork() {
   int status = 0;
   // Without duplicate address detection, addresses are final at once.
-  RunShell("sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad'",
+  RunShell(
+      "sh -c 'echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; echo 0 > "
+      "/proc/sys/net/ipv6/conf/all/accept_dad'",
       &status);
   EXPECT_EQ(status, 0);
   IpLines(R"(

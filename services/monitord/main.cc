@@ -22,7 +22,8 @@ namespace {
 
 constexpr auto kDrain = std::chrono::seconds(1);
 
-const std::map<std::string, uint64_t> kTimeUnits = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+const std::map<std::string, uint64_t> kTimeUnits = {
+    {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
 
 struct Options {
   std::vector<std::string> addresses;
@@ -60,7 +61,9 @@ std::string SnapshotBase(const std::vector<std::string>& addresses) {
 }
 
 // As for watches of the status.
-std::string IntervalError(uint64_t ms) { return ms >= 10 && ms <= kTimeUnits.at("d") ? "" : "expected 10ms to 1d"; }
+std::string IntervalError(uint64_t ms) {
+  return ms >= 10 && ms <= kTimeUnits.at("d") ? "" : "expected 10ms to 1d";
+}
 
 int Serve(const Options& options) {
   // Before the first thread, so that all inherit it: the signals are this thread's, by sigwait.
@@ -70,7 +73,8 @@ int Serve(const Options& options) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
-  auto net_monitor = NetMonitor::Start([](const absl::Status& problem) { Say(std::string(problem.message())); });
+  auto net_monitor =
+      NetMonitor::Start([](const absl::Status& problem) { Say(std::string(problem.message())); });
   if (!net_monitor.ok()) {
     Say(std::string(net_monitor.status().message()));
     return 1;
@@ -89,10 +93,11 @@ int Serve(const Options& options) {
   }
   std::optional<MonitorSnapshots> snapshots;
   if (options.snapshots) {
-    snapshots.emplace(net_monitor->get(),
-                      MonitorSnapshots::Options{.base = options.snapshot_base,
-                                                .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
-                      &Say);
+    snapshots.emplace(
+        net_monitor->get(),
+        MonitorSnapshots::Options{.base = options.snapshot_base,
+                                  .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
+        &Say);
   }
   for (const std::string& address : options.addresses) Say("listening on " + address);
 
@@ -106,22 +111,27 @@ int Serve(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus) and of its network "
-               "(ipcrpc.monitor.v1.NetEvents) until SIGTERM or SIGINT.",
-               "ipcrpc-monitord");
+  CLI::App app(
+      "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus) and of its network "
+      "(ipcrpc.monitor.v1.NetEvents) until SIGTERM or SIGINT.",
+      "ipcrpc-monitord");
   Options options;
   std::string runtime_dir;
   bool no_snapshots = false;
-  app.add_option("--listen", options.addresses, "Address to listen on, any number of times; shm:monitor if left out")
+  app.add_option("--listen", options.addresses,
+                 "Address to listen on, any number of times; shm:monitor if left out")
       ->take_all()
       ->type_name("ADDRESS");
-  app.add_option("--runtime-dir", runtime_dir, "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
+  app.add_option("--runtime-dir", runtime_dir,
+                 "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
       ->type_name("DIR");
   app.add_option("--snapshots", options.snapshot_base,
-                 "Publish the state as the snapshots NAME.net and NAME.system; if left out, NAME is that of the first address")
+                 "Publish the state as the snapshots NAME.net and NAME.system; if left out, NAME is that of "
+                 "the first address")
       ->type_name("NAME");
-  app.add_option("--snapshot-interval", options.snapshot_interval_ms,
-                 "How often NAME.system is published (NAME.net is at every change), 10ms to 1d; 1s if left out")
+  app.add_option(
+         "--snapshot-interval", options.snapshot_interval_ms,
+         "How often NAME.system is published (NAME.net is at every change), 10ms to 1d; 1s if left out")
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
       ->option_text("TIME");

@@ -55,8 +55,8 @@ int Connections(const std::string& address, int n) {
   return 0;
 }
 
-// blocked ADDRESS: a call; for the next line of input another, whose status it prints; then keeps its channel until
-// its input ends.
+// blocked ADDRESS: a call; for the next line of input another, whose status it prints; then keeps its channel
+// until its input ends.
 int Blocked(const std::string& address) {
   auto stub = v1::NetEvents::NewStub(CreateChannel(address));
   if (const Status status = SmallCall(*stub); !status.ok()) return Fail(status);
@@ -86,7 +86,8 @@ int Snapshot(const std::string& place) {
   Mark("/mark/end");
 
   RawSnapshotReader raw(place);
-  if (const SnapshotError error = raw.Read(); !error.ok()) return Fail(Status(StatusCode::UNKNOWN, error.message));
+  if (const SnapshotError error = raw.Read(); !error.ok())
+    return Fail(Status(StatusCode::UNKNOWN, error.message));
   std::cout << "ready" << std::endl;
   Mark("/mark/changed");
   for (int changes = 0; changes < 3;) {
@@ -104,7 +105,8 @@ int Main(const std::vector<std::string>& words) {
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
   if (words.size() == 3 && words[0] == "calls") return Calls(words[1], std::atoi(words[2].c_str()));
-  if (words.size() == 3 && words[0] == "connections") return Connections(words[1], std::atoi(words[2].c_str()));
+  if (words.size() == 3 && words[0] == "connections")
+    return Connections(words[1], std::atoi(words[2].c_str()));
   if (words.size() == 2 && words[0] == "blocked") return Blocked(words[1]);
   if (words.size() == 2 && words[0] == "snapshot") return Snapshot(words[1]);
   std::cerr << "usage: monitor_client calls|connections ADDRESS N | blocked ADDRESS | snapshot PLACE\n";

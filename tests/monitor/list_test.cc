@@ -16,7 +16,8 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 class List : public EachScheme {};
-INSTANTIATE_TEST_SUITE_P(, List, testing::Values("shm", "unix"), [](const auto& scheme) { return scheme.param; });
+INSTANTIATE_TEST_SUITE_P(, List, testing::Values("shm", "unix"),
+                         [](const auto& scheme) { return scheme.param; });
 
 size_t Count(const Json& list, const std::string& field) {
   const Json* items = list.Find(field);
@@ -66,12 +67,14 @@ TEST_F(AllSchemes, GiveTheSameList) {
   StopDaemon(*daemon);
 }
 
-// 3,000 routes page by page, while routes come and go: the pages together are the one revision that the first showed.
+// 3,000 routes page by page, while routes come and go: the pages together are the one revision that the first
+// showed.
 TEST_P(List, PagesOfALargeListAreOfOneRevision) {
   constexpr int kRoutes = 3000;
   Ip("link set lo up");
   std::string batch;
-  for (int i = 0; i < kRoutes; ++i) absl::StrAppend(&batch, "route add 10.", 1 + i / 250, ".", i % 250, ".0/24 dev lo\n");
+  for (int i = 0; i < kRoutes; ++i)
+    absl::StrAppend(&batch, "route add 10.", 1 + i / 250, ".", i % 250, ".0/24 dev lo\n");
   {
     Process ip({"ip", "-batch", "-"});
     ip.Tell(batch);

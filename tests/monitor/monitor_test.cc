@@ -72,7 +72,8 @@ std::unique_ptr<Process> MonitorTest::StartCli(std::vector<std::string> argument
 
 std::unique_ptr<Process> MonitorTest::StartWatch(const std::string& address, const std::string& request) {
   auto watch = StartCli({"call", address, kWatch, "-d", request});
-  EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"BOOKMARK")").has_value()) << watch->rest(Process::kErr);
+  EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"BOOKMARK")").has_value())
+      << watch->rest(Process::kErr);
   return watch;
 }
 

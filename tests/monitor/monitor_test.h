@@ -21,8 +21,8 @@ inline const std::string kWatch = "ipcrpc.monitor.v1.NetEvents/Watch";
 // A program that was built with the tests.
 std::string Built(const std::string& name);
 
-// Each test has a network with nothing but lo, and leaves nothing behind: no file in the runtime directory, nor in
-// /dev/shm.
+// Each test has a network with nothing but lo, and leaves nothing behind: no file in the runtime directory,
+// nor in /dev/shm.
 class MonitorTest : public testing::Test {
  protected:
   void SetUp() override;

@@ -38,6 +38,7 @@ int Code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WT
 // In the child of fork().
 [[noreturn]] void Become(std::vector<char*>& arguments, int in, int out, int err) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  signal(SIGPIPE, SIG_DFL);
   dup2(in, 0);
   dup2(out, 1);
   dup2(err, 2);
@@ -123,7 +124,9 @@ std::optional<std::string> Process::LineWith(Stream stream, const std::string& t
 
 void Process::Tell(const std::string& line) {
   const std::string text = line + "\n";
-  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size())) Die("write");
+  signal(SIGPIPE, SIG_IGN);  // whoever has ended shows by what it says
+  if (write(in_, text.data(), text.size()) != static_cast<ssize_t>(text.size()) && errno != EPIPE)
+    Die("write");
 }
 
 void Process::CloseInput() { CloseFd(in_); }
@@ -161,21 +164,35 @@ char StateOf(pid_t pid) {
   return name_end == std::string::npos || name_end + 2 >= stat.size() ? '\0' : stat[name_end + 2];
 }
 
-int ThreadsOf(pid_t pid) { return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/task").size()); }
+std::map<std::string, int> ThreadsOf(pid_t pid) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  std::map<std::string, int> threads;
+  for (const std::string& task : NamesIn(tasks)) {
+    std::string name = TextOf(tasks + task + "/comm");
+    if (name.empty()) continue;  // gone meanwhile
+    name.pop_back();
+    ++threads[name];
+  }
+  return threads;
+}
 
-int DescriptorsOf(pid_t pid) { return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size()); }
+int DescriptorsOf(pid_t pid) {
+  return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size());
+}
 
 std::chrono::nanoseconds CpuOf(pid_t pid) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
   int64_t sum = 0;
-  for (const std::string& task : NamesIn(tasks)) sum += std::atoll(TextOf(tasks + task + "/schedstat").c_str());
+  for (const std::string& task : NamesIn(tasks))
+    sum += std::atoll(TextOf(tasks + task + "/schedstat").c_str());
   return std::chrono::nanoseconds(sum);
 }
 
 std::vector<std::string> NamesIn(const std::string& directory) {
   std::vector<std::string> names;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) names.push_back(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
+    names.push_back(entry.path().filename());
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,7 +25,8 @@ class Process {
   pid_t pid() const { return pid_; }
 
   // The next line that it prints there, without its end. Absent: none came in time, or none will.
-  std::optional<std::string> Line(Stream stream, std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  std::optional<std::string> Line(Stream stream,
+                                  std::chrono::milliseconds timeout = std::chrono::seconds(10));
   // Lines up to one that has `text` in it, which is returned.
   std::optional<std::string> LineWith(Stream stream, const std::string& text,
                                       std::chrono::milliseconds timeout = std::chrono::seconds(10));
@@ -57,11 +59,13 @@ struct Outcome {
   std::string err;
 };
 // Runs it to its end, without input; code -1: it did not end in time.
-Outcome RunProgram(const std::vector<std::string>& arguments, std::chrono::milliseconds timeout = std::chrono::seconds(30));
+Outcome RunProgram(const std::vector<std::string>& arguments,
+                   std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
 // The state letter of a process's main thread ('S': it sleeps), 0 when there is none.
 char StateOf(pid_t pid);
-int ThreadsOf(pid_t pid);
+// How many threads a process has, by name.
+std::map<std::string, int> ThreadsOf(pid_t pid);
 int DescriptorsOf(pid_t pid);
 // CPU time of all its threads.
 std::chrono::nanoseconds CpuOf(pid_t pid);

@@ -38,15 +38,16 @@ TEST_F(Snapshot, FollowsChangesAndLetsThemGather) {
   auto daemon = StartDaemon({"shm:monitor"});
   auto watch = StartCli({"snapshot", "--watch", "--compact", "monitor.net"});
   ASSERT_TRUE(watch->Line(Process::kOut).has_value()) << watch->rest(Process::kErr);
-  auto begin = steady_clock::now();
   Ip("link add alone0 type bridge");
+  auto begin = steady_clock::now();
   ASSERT_TRUE(watch->LineWith(Process::kOut, "alone0").has_value());
   const auto alone = std::chrono::ceil<milliseconds>(steady_clock::now() - begin);
-  EXPECT_LT(alone, milliseconds(500));
+  EXPECT_LT(alone, milliseconds(100));
 
   constexpr int kRoutes = 2000;
   std::string batch;
-  for (int i = 0; i < kRoutes; ++i) absl::StrAppend(&batch, "route add 10.", i / 250, ".", i % 250, ".0/24 dev lo\n");
+  for (int i = 0; i < kRoutes; ++i)
+    absl::StrAppend(&batch, "route add 10.", i / 250, ".", i % 250, ".0/24 dev lo\n");
   begin = steady_clock::now();
   Process ip({"ip", "-batch", "-"});
   ip.Tell(batch);
@@ -59,8 +60,8 @@ TEST_F(Snapshot, FollowsChangesAndLetsThemGather) {
     last = line->find(R"("dst":"10.7.249.0/24")") != std::string::npos;
   }
   const auto took = steady_clock::now() - begin;
-  std::cout << "one change after " << alone.count() << " ms; " << kRoutes << " in " << lines << " publications, "
-            << took / milliseconds(1) << " ms\n";
+  std::cout << "one change after " << alone.count() << " ms; " << kRoutes << " in " << lines
+            << " publications, " << took / milliseconds(1) << " ms\n";
   EXPECT_LE(lines, took / milliseconds(50) + 2);
   StopDaemon(*daemon);
 }

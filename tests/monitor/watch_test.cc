@@ -14,25 +14,30 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 class Watch : public EachScheme {};
-INSTANTIATE_TEST_SUITE_P(, Watch, testing::Values("shm", "unix"), [](const auto& scheme) { return scheme.param; });
+INSTANTIATE_TEST_SUITE_P(, Watch, testing::Values("shm", "unix"),
+                         [](const auto& scheme) { return scheme.param; });
 
 TEST_P(Watch, LinkAddAppearsInUnder100Ms) {
   auto daemon = StartDaemon({address()});
   auto watch = StartWatch(address());
-  milliseconds slowest{0};
+  milliseconds slowest{0}, slowest_ip{0};
   for (int i = 0; i < 5; ++i) {
     const std::string name = absl::StrCat("new", i);
-    // From before `ip` is started, so that it is more than what is asked for.
     const auto begin = steady_clock::now();
     Ip(absl::StrCat("link add ", name, " type bridge"));
-    const auto event = watch->LineWith(Process::kOut, absl::StrCat(R"("ifname":")", name, R"(")"), milliseconds(1000));
-    const auto took = std::chrono::ceil<milliseconds>(steady_clock::now() - begin);
+    // The kernel may let `ip` wait long: all network namespaces share one lock, which the end of one holds.
+    const auto added = steady_clock::now();
+    const auto event =
+        watch->LineWith(Process::kOut, absl::StrCat(R"("ifname":")", name, R"(")"), milliseconds(1000));
+    const auto took = std::chrono::ceil<milliseconds>(steady_clock::now() - added);
     ASSERT_TRUE(event.has_value()) << name << ": " << watch->rest(Process::kErr);
     EXPECT_NE(event->find(R"("action":"ADDED")"), std::string::npos) << *event;
     slowest = std::max(slowest, took);
+    slowest_ip = std::max(slowest_ip, std::chrono::ceil<milliseconds>(added - begin));
   }
   EXPECT_LT(slowest, milliseconds(100));
-  std::cout << "slowest of 5, `ip` and the tool's printing included: " << slowest.count() << " ms\n";
+  std::cout << "slowest of 5, the tool's printing included: " << slowest.count()
+            << " ms (`ip` itself: " << slowest_ip.count() << " ms)\n";
   StopDaemon(*daemon);
 }
 
@@ -60,7 +65,8 @@ TEST_P(Watch, ResumesSinceARevisionWithoutTheStateAndWithoutAGap) {
   ASSERT_TRUE(first.has_value()) << watch->rest(Process::kErr);
   EXPECT_NE(first->find(R"("action":"ADDED")"), std::string::npos) << *first;
   EXPECT_NE(first->find("while0"), std::string::npos) << *first;
-  EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"REMOVED","link":{"ifindex":2,"ifname":"before0")").has_value());
+  EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"REMOVED","link":{"ifindex":2,"ifname":"before0")")
+                  .has_value());
   EXPECT_TRUE(watch->LineWith(Process::kOut, R"("action":"BOOKMARK")").has_value());
   Ip("link add after0 type bridge");
   const auto after = watch->LineWith(Process::kOut, "after0");
@@ -79,10 +85,13 @@ TEST_P(Watch, RevisionOfAnEarlierDaemonIsOutOfRange) {
     StopDaemon(*earlier);
   }
   auto daemon = StartDaemon({address()});
-  const Outcome outcome = Cli({"call", address(), kWatch, "-d", absl::StrCat(R"({"sinceRevision":")", revision, R"("})")});
+  const Outcome outcome =
+      Cli({"call", address(), kWatch, "-d", absl::StrCat(R"({"sinceRevision":")", revision, R"("})")});
   EXPECT_EQ(outcome.code, 64 + 11);
   EXPECT_EQ(outcome.out, "");
-  EXPECT_EQ(outcome.err.find(absl::StrCat("ipcrpc: OUT_OF_RANGE: since_revision ", revision, " is not in the history")), 0u)
+  EXPECT_EQ(outcome.err.find(
+                absl::StrCat("ipcrpc: OUT_OF_RANGE: since_revision ", revision, " is not in the history")),
+            0u)
       << outcome.err;
   StopDaemon(*daemon);
 }
