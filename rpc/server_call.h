@@ -60,6 +60,7 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
   ServerContext context_;
+  uint64_t began_ticks_ = 0;  // of a unary handler
   class Dependents;
   std::shared_ptr<Dependents> WhatEndsWithIt();
   std::mutex dependents_mu_;
