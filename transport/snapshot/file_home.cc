@@ -157,7 +157,7 @@ absl::StatusOr<std::unique_ptr<FileHome>> FileHome::Take(const std::string& plac
 
 absl::StatusOr<UniqueFd> FileHome::NewFile(uint64_t size) {
   const std::string path = NewPath(path_);
-  RemoveDead(path);  // what a writer left that died here, or in Place()
+  unlink(path.c_str());  // what a writer left that died here
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd.valid()) return FileError(errno, Cat("cannot make the snapshot ", path));
   absl::Status status;
@@ -179,18 +179,13 @@ absl::StatusOr<UniqueFd> FileHome::NewFile(uint64_t size) {
 absl::Status FileHome::Place(const UniqueFd& file) {
   struct stat info;
   if (fstat(file.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", path_));
-  // What was there keeps a name until it is marked: were it gone with a writer that is killed in between, its readers
-  // would never hear that it is over. Where there is nothing yet, or no such exchange, the plain way.
-  const std::string fresh = NewPath(path_);
-  const bool exchanged = renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path_.c_str(), RENAME_EXCHANGE) == 0;
-  if (!exchanged && rename(fresh.c_str(), path_.c_str()) != 0) {
+  if (rename(NewPath(path_).c_str(), path_.c_str()) != 0) {
     const int error = errno;
-    unlink(fresh.c_str());
+    unlink(NewPath(path_).c_str());
     return FileError(error, Cat("cannot put the snapshot at ", path_));
   }
   device_ = info.st_dev;
   inode_ = info.st_ino;
-  if (exchanged) RemoveDead(fresh);
   if (predecessor_.valid()) {
     MarkMoved(predecessor_);
     predecessor_.reset();
@@ -207,8 +202,8 @@ FileHome::~FileHome() { Remove(); }
 
 void RemoveDead(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (fd.valid()) MarkMoved(fd);
   unlink(path.c_str());
+  if (fd.valid()) MarkMoved(fd);
 }
 
 // ---- finding -----------------------------------------------------------------------------------
