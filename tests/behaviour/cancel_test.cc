@@ -22,6 +22,7 @@ TEST_P(Cancel, BeforeTheCallFailsItAtOnce) {
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::CANCELLED);
   EXPECT_EQ(runs, 0);
+  StopServer();
 }
 
 TEST_P(Cancel, DuringAUnaryCallReachesTheHandler) {
@@ -43,6 +44,7 @@ TEST_P(Cancel, DuringAUnaryCallReachesTheHandler) {
   EXPECT_EQ(stub_->Unary(&context, Msg(), &response).error_code(), StatusCode::CANCELLED);
   canceller.join();
   EXPECT_TRUE(cancelled.Wait());
+  StopServer();
 }
 
 TEST_P(Cancel, AfterTheCallDoesNothing) {
@@ -80,6 +82,7 @@ TEST_P(Cancel, EndsBlockedReadsOnBothSides) {
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::CANCELLED);
   canceller.join();
   EXPECT_TRUE(over.Wait());
+  StopServer();
 }
 
 TEST_P(Cancel, AtAnyMomentFromAnyThreadLeavesTheConnectionWhole) {
@@ -120,6 +123,7 @@ TEST_P(Cancel, AtAnyMomentFromAnyThreadLeavesTheConnectionWhole) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_TRUE(Eventually([&] { return alive == 0; }));
   ExpectAlive();
+  StopServer();
 }
 
 TEST_P(Cancel, IsNotSeenWhileTheClientIsFine) {
@@ -137,6 +141,7 @@ TEST_P(Cancel, IsNotSeenWhileTheClientIsFine) {
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(stream->Write(Msg()));
   EXPECT_TRUE(stream->WritesDone());
   EXPECT_TRUE(stream->Finish().ok());
+  StopServer();
 }
 
 TEST_P(Cancel, ByTheServerGivesCancelledWhateverTheHandlerReturns) {
@@ -162,6 +167,7 @@ TEST_P(Cancel, ByTheServerGivesCancelledWhateverTheHandlerReturns) {
   EXPECT_TRUE(stream->Write(Msg()));
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::CANCELLED);
+  StopServer();
 }
 
 TEST_P(Cancel, PassesOnToNestedCallsUnlessSwitchedOff) {
@@ -200,6 +206,7 @@ TEST_P(Cancel, PassesOnToNestedCallsUnlessSwitchedOff) {
   second.set_deadline(In(20s));
   EXPECT_TRUE(stub_->Unary(&second, Number(1), &response).ok());
   EXPECT_EQ(inner_code, StatusCode::DEADLINE_EXCEEDED);
+  StopServer();
 }
 
 TEST_P(Cancel, DroppingAStreamCancelsIt) {
@@ -220,6 +227,7 @@ TEST_P(Cancel, DroppingAStreamCancelsIt) {
     EXPECT_TRUE(writer->Write(Msg()));
   }
   EXPECT_TRUE(over.Wait());
+  StopServer();
 }
 
 BEHAVIOUR_SUITE(Cancel);

@@ -24,6 +24,7 @@ TEST_P(Deadline, AlreadyPastFailsAtOnceWithoutAHandler) {
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_LT(MsSince(start), kSlower * 200);
   EXPECT_EQ(runs, 0);
+  StopServer();
 }
 
 TEST_P(Deadline, EndsACallThatTakesLongerAndCancelsItsHandler) {
@@ -42,6 +43,7 @@ TEST_P(Deadline, EndsACallThatTakesLongerAndCancelsItsHandler) {
   EXPECT_GE(MsSince(start), 99);
   EXPECT_LT(MsSince(start), 100 + kSlower * 200);
   EXPECT_TRUE(cancelled.Wait());
+  StopServer();
 }
 
 TEST_P(Deadline, EndsBlockedReadsAndLaterOperations) {
@@ -79,6 +81,7 @@ TEST_P(Deadline, EndsBlockedReadsAndLaterOperations) {
     std::this_thread::sleep_for(100ms);
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
   }
+  StopServer();
 }
 
 TEST_P(Deadline, HandlerThatReturnsTooLateGivesDeadlineExceeded) {
@@ -92,6 +95,7 @@ TEST_P(Deadline, HandlerThatReturnsTooLateGivesDeadlineExceeded) {
   auto reader = stub_->Emit(&context, Msg());
   std::this_thread::sleep_for(120ms);  // the OK is there when anybody looks
   EXPECT_EQ(reader->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
+  StopServer();
 }
 
 TEST_P(Deadline, StatusThatCameInTimeStaysWhenLookedAtLater) {
@@ -104,6 +108,7 @@ TEST_P(Deadline, StatusThatCameInTimeStaysWhenLookedAtLater) {
   EXPECT_FALSE(reader->Read(&message));
   std::this_thread::sleep_for(kSlower * 150ms);
   EXPECT_EQ(reader->Finish().error_code(), StatusCode::NOT_FOUND);
+  StopServer();
 }
 
 TEST_P(Deadline, TheServerSeesTheClients) {
@@ -126,6 +131,7 @@ TEST_P(Deadline, TheServerSeesTheClients) {
   EXPECT_EQ(context.deadline(), std::chrono::system_clock::time_point::max());
   EXPECT_TRUE(stub_->Unary(&context, Msg(), &response).ok());
   EXPECT_EQ(seen, std::chrono::system_clock::time_point::max());
+  StopServer();
 }
 
 TEST_P(Deadline, PassesOnToNestedCallsUnlessSwitchedOff) {
@@ -151,6 +157,7 @@ TEST_P(Deadline, PassesOnToNestedCallsUnlessSwitchedOff) {
   second.set_deadline(deadline);
   EXPECT_TRUE(stub_->Unary(&second, Number(2), &response).ok());
   EXPECT_EQ(inner, std::chrono::system_clock::time_point::max());
+  StopServer();
 }
 
 TEST_P(Deadline, FiresWhenTheServerIsStopped) {

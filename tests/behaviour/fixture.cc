@@ -99,7 +99,12 @@ Msg Data(size_t bytes, char fill) {
 
 BehaviourTest::BehaviourTest() : address_(std::string(GetParam()) + ":" + FreshName()) {}
 
-BehaviourTest::~BehaviourTest() = default;
+BehaviourTest::~BehaviourTest() { StopServer(); }
+
+void BehaviourTest::StopServer() {
+  if (server_ != nullptr) server_->Shutdown(In(0ms));
+  server_.reset();
+}
 
 std::string BehaviourTest::OtherAddress() const { return std::string(GetParam()) + ":" + FreshName(); }
 

@@ -123,7 +123,8 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   std::unique_ptr<ipcrpc::Server> Serve(LambdaService& service, const std::string& at,
                                         const std::function<void(ipcrpc::ServerBuilder&)>& configure = {});
   std::unique_ptr<Methods::Stub> NewStub(const ipcrpc::ChannelArguments& arguments = {});
-  void StopServer() { server_.reset(); }
+  // Ends all calls and waits for their handlers. Tests whose handlers use their locals end with it.
+  void StopServer();
 
   // The server still serves this channel, and a new one.
   void ExpectAlive();

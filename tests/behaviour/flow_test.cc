@@ -61,6 +61,7 @@ TEST_P(Flow, ServerThatDoesNotReadStopsTheClientAfterABoundedAmount) {
   thread.join();
   EXPECT_TRUE(writer->Finish().ok());
   EXPECT_EQ(response.number(), kCount);
+  StopServer();
 }
 
 TEST_P(Flow, ClientThatDoesNotReadStopsTheServerAfterABoundedAmount) {
@@ -94,6 +95,7 @@ TEST_P(Flow, ClientThatDoesNotReadStopsTheServerAfterABoundedAmount) {
   }
   EXPECT_FALSE(reader->Read(&message));
   EXPECT_TRUE(reader->Finish().ok());
+  StopServer();
 }
 
 // Large messages count whole: not one each of the last few bytes.
@@ -125,6 +127,7 @@ TEST_P(Flow, UnreadLargeMessagesAreBoundedToo) {
   thread.join();
   EXPECT_TRUE(writer->Finish().ok());
   EXPECT_EQ(response.number(), kCount);
+  StopServer();
 }
 
 TEST_P(Flow, StalledStreamsDelayNoOtherStream) {
@@ -174,6 +177,7 @@ TEST_P(Flow, StalledStreamsDelayNoOtherStream) {
   EXPECT_TRUE(stream->Finish().ok());
   read_on.Set();
   for (std::thread& thread : threads) thread.join();
+  StopServer();
 }
 
 // What unblocks a writer that waits for its reader.
@@ -222,6 +226,7 @@ TEST_P(Flow, BlockedClientWritersAreUnblocked) {
     EXPECT_THAT(blocked_write(context, [&] { server_->Shutdown(In(0ms)); }),
                 ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED));
   }
+  StopServer();
 }
 
 TEST_P(Flow, BlockedServerWritersAreUnblocked) {
@@ -261,6 +266,7 @@ TEST_P(Flow, BlockedServerWritersAreUnblocked) {
     cancel_now.Set();
     EXPECT_EQ(reader->Finish().error_code(), StatusCode::CANCELLED);
   }
+  StopServer();
 }
 
 TEST_P(Flow, AUnaryResponseLargerThanTheWindowWaitsForItsReader) {
@@ -283,6 +289,7 @@ TEST_P(Flow, AUnaryResponseLargerThanTheWindowWaitsForItsReader) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+  StopServer();
 }
 
 BEHAVIOUR_SUITE(Flow);

@@ -54,6 +54,7 @@ TEST_P(Metadata, TravelsBothWaysWithOrderAndAllBytes) {
   EXPECT_THAT(Values(context.GetServerInitialMetadata(), "first-bin"), ElementsAre(kBinary));
   EXPECT_THAT(Values(context.GetServerTrailingMetadata(), "last"), ElementsAre(" three ", ""));
   EXPECT_THAT(Values(context.GetServerTrailingMetadata(), "last-bin"), ElementsAre(""));
+  StopServer();
 }
 
 TEST_P(Metadata, ComesWithLargeResponsesAndInFullMeasure) {
@@ -94,6 +95,7 @@ TEST_P(Metadata, ComesWithLargeResponsesAndInFullMeasure) {
   EXPECT_EQ(status.error_details().size(), 3000u);
   EXPECT_THAT(Values(context.GetServerInitialMetadata(), "b"), ElementsAre(bulk));
   EXPECT_THAT(Values(context.GetServerTrailingMetadata(), "b"), ElementsAre(bulk));
+  StopServer();
 }
 
 TEST_P(Metadata, TooMuchOfItExhaustsTheCallAndHarmsNothingElse) {
@@ -122,6 +124,7 @@ TEST_P(Metadata, TooMuchOfItExhaustsTheCallAndHarmsNothingElse) {
   }
   ClientContext context;
   EXPECT_TRUE(stub_->Unary(&context, Number(4), &response).ok());
+  StopServer();
 }
 
 TEST_P(Metadata, KeysAndValuesThatMustNotBeSentFailTheCall) {
@@ -157,6 +160,7 @@ TEST_P(Metadata, InitialMetadataArrivesBeforeTheFirstMessage) {
   EXPECT_FALSE(stream->Read(&message));
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_THAT(Values(context.GetServerTrailingMetadata(), "late"), ElementsAre("also"));
+  StopServer();
 }
 
 TEST_P(Metadata, InitialMetadataGoesWithTheFirstMessageOrTheStatus) {
@@ -174,6 +178,7 @@ TEST_P(Metadata, InitialMetadataGoesWithTheFirstMessageOrTheStatus) {
     EXPECT_THAT(Values(context.GetServerInitialMetadata(), "k"), ElementsAre("v"));
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::ABORTED);
   }
+  StopServer();
 }
 
 BEHAVIOUR_SUITE(Metadata);

@@ -77,6 +77,7 @@ TEST_P(ServerBehaviour, ShutdownWaitsForRunningCallsAndRefusesNewOnes) {
   waiter.join();
   server_->Shutdown();  // repeatable
   server_->Wait();
+  StopServer();
 }
 
 TEST_P(ServerBehaviour, ShutdownWithDeadlineCancelsWhatStillRuns) {
@@ -111,6 +112,7 @@ TEST_P(ServerBehaviour, ShutdownWithDeadlineCancelsWhatStillRuns) {
   EXPECT_LT(MsSince(start), 100 + kSlower * 700);
   caller.join();
   talker.join();
+  StopServer();
 }
 
 TEST_P(ServerBehaviour, ASecondShutdownMayShortenTheFirst) {
@@ -128,6 +130,7 @@ TEST_P(ServerBehaviour, ASecondShutdownMayShortenTheFirst) {
   server_->Shutdown(In(0ms));
   patient.join();
   caller.join();
+  StopServer();
 }
 
 // A client that has begun a call and not yet sent its whole request.
@@ -146,6 +149,7 @@ TEST_P(ServerBehaviour, ShutdownIsNotKeptWaitingByClientsThatDoNotReadOrFinish) 
   const auto start = std::chrono::steady_clock::now();
   server_->Shutdown(In(50ms));
   EXPECT_LT(MsSince(start), 50 + kSlower * 1000);
+  StopServer();
 }
 
 TEST_P(ServerBehaviour, TheAddressIsFreeAfterShutdown) {

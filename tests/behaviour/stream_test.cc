@@ -105,6 +105,7 @@ TEST_P(Stream, HalfCloseEndsTheReadsAndNotTheCall) {
     EXPECT_EQ(message.number(), 3 + i);
   }
   EXPECT_TRUE(stream->Finish().ok());
+  StopServer();
 }
 
 TEST_P(Stream, EarlyReturnFailsWritesAndKeepsWhatWasSent) {
@@ -128,6 +129,7 @@ TEST_P(Stream, EarlyReturnFailsWritesAndKeepsWhatWasSent) {
   const Status status = stream->Finish();
   EXPECT_EQ(status.error_code(), StatusCode::OUT_OF_RANGE);
   EXPECT_EQ(status.error_message(), "enough");
+  StopServer();
 }
 
 TEST_P(Stream, EarlyOkOfAClientStreamDeliversItsResponse) {
@@ -143,6 +145,7 @@ TEST_P(Stream, EarlyOkOfAClientStreamDeliversItsResponse) {
   ASSERT_TRUE(Eventually([&] { return !writer->Write(bulk); }));
   EXPECT_TRUE(writer->Finish().ok());
   EXPECT_EQ(response.text(), "early");
+  StopServer();
 }
 
 TEST_P(Stream, WriteLastIsWriteAndHalfClose) {
@@ -213,6 +216,7 @@ TEST_P(Stream, CorkedMetadataTravelsWithTheFirstWrite) {
   EXPECT_TRUE(silent->WritesDone());
   EXPECT_TRUE(silent->Finish().ok());
   EXPECT_EQ(begun, 2);
+  StopServer();
 }
 
 TEST_P(Stream, FinishWithoutReadingLosesTheMessagesAndKeepsTheStatus) {
@@ -225,6 +229,7 @@ TEST_P(Stream, FinishWithoutReadingLosesTheMessagesAndKeepsTheStatus) {
   ClientContext context;
   auto reader = stub_->Emit(&context, Msg());
   EXPECT_EQ(reader->Finish().error_code(), StatusCode::DATA_LOSS);
+  StopServer();
 }
 
 TEST_P(Stream, ReceiveLimitsOnBothSides) {
@@ -269,6 +274,7 @@ TEST_P(Stream, ReceiveLimitsOnBothSides) {
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::RESOURCE_EXHAUSTED);
   }
   ExpectAlive();
+  StopServer();
 }
 
 TEST_P(Stream, OneReaderAndOneWriterThreadOnBothSides) {
@@ -299,6 +305,7 @@ TEST_P(Stream, OneReaderAndOneWriterThreadOnBothSides) {
   writer.join();
   EXPECT_FALSE(stream->Read(&message));
   EXPECT_EQ(stream->Finish().error_message(), std::to_string(int64_t{kCount} * (kCount - 1) / 2));
+  StopServer();
 }
 
 TEST_P(Stream, WritesAtTheServerAfterTheClientLeftFail) {
@@ -319,6 +326,7 @@ TEST_P(Stream, WritesAtTheServerAfterTheClientLeftFail) {
   }  // destroyed without Finish: cancelled
   EXPECT_TRUE(done.Wait());
   ExpectAlive();
+  StopServer();
 }
 
 // Answers with bytes of its own, which no Msg can be.
