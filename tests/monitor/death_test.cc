@@ -101,7 +101,7 @@ TEST_P(Death, ANewDaemonOnTheNameStartsAtOnceWhileASurvivorLives) {
 TEST_P(Death, KilledClientsLeaveNothingInTheDaemon) {
   auto daemon = StartDaemon({address()});
   EXPECT_NE(Call(address(), kList).Find("links"), nullptr);
-  const int descriptors = DescriptorsOf(daemon->pid());
+  const int descriptors = SettledDescriptorsOf(daemon->pid());
   Process connections({Built("monitor_client"), "connections", address(), "50"});
   EXPECT_EQ(connections.Line(Process::kOut), "connected");
   auto watch = StartWatch(address());

@@ -46,7 +46,6 @@ class MonitorTest : public testing::Test {
 
  private:
   std::string runtime_dir_;
-  std::vector<std::string> shm_before_;
 };
 
 // The schemes that everything is shown over.

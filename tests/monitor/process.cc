@@ -16,6 +16,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <thread>
 
 namespace ipcrpc::e2e {
 namespace {
@@ -178,6 +179,15 @@ std::map<std::string, int> ThreadsOf(pid_t pid) {
 
 int DescriptorsOf(pid_t pid) {
   return static_cast<int>(NamesIn("/proc/" + std::to_string(pid) + "/fd").size());
+}
+
+int SettledDescriptorsOf(pid_t pid) {
+  for (int before = -1;;) {
+    const int now = DescriptorsOf(pid);
+    if (now == before) return now;
+    before = now;
+    std::this_thread::sleep_for(milliseconds(100));
+  }
 }
 
 std::chrono::nanoseconds CpuOf(pid_t pid) {

@@ -67,6 +67,8 @@ char StateOf(pid_t pid);
 // How many threads a process has, by name.
 std::map<std::string, int> ThreadsOf(pid_t pid);
 int DescriptorsOf(pid_t pid);
+// Once it is the same for a moment, so that a connection that ends is over.
+int SettledDescriptorsOf(pid_t pid);
 // CPU time of all its threads.
 std::chrono::nanoseconds CpuOf(pid_t pid);
 // The names in a directory, in ascending order.
