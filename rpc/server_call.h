@@ -65,7 +65,6 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   std::shared_ptr<Dependents> WhatEndsWithIt();
   std::mutex dependents_mu_;
   std::shared_ptr<Dependents> dependents_;  // made by the first
-  uint64_t began_ticks_ = 0;  // of a unary handler
   Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
 
