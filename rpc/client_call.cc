@@ -40,14 +40,17 @@ RpcMethod::RpcMethod(const char* name, RpcType type) : name_(name), type_(type) 
 
 class ClientCallImpl final : public ClientCall, public CancelTarget {
  public:
-  ClientCallImpl(ChannelInterface* channel, const RpcMethod& method, ClientContext* context, const OutgoingMessage* request)
-      : channel_(static_cast<ClientChannel*>(channel)->shared_from_this()), method_(method), context_(*context) {
+  // `keep` may be null where the caller holds the channel for as long as this object lives.
+  ClientCallImpl(ClientChannel* channel, std::shared_ptr<ClientChannel> keep, const RpcMethod& method, ClientContext* context,
+                 const OutgoingMessage* request)
+      : keep_(std::move(keep)), channel_(channel), method_(method), context_(*context) {
     if (std::exchange(context_.used_, true)) {
       std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());
       std::abort();
     }
     if (context_.corked_ && request == nullptr) return;  // the first operation begins the call
-    EnsureBegun(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
+    Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
+    begun_.store(true, std::memory_order_release);
   }
 
   ~ClientCallImpl() override {
@@ -173,16 +176,13 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       return;
     }
     if (message != nullptr && !CheckSize(*message)) return;
-    const auto cancelled = [this] {
-      std::lock_guard lock(context_.mu_);
-      return context_.cancelled_;
-    };
+    const auto cancelled = [this] { return context_.cancelled_.load(std::memory_order_relaxed); };
     for (;;) {
       if (cancelled()) {
         local_status_ = Status(StatusCode::CANCELLED, "the call was cancelled by the client");
         return;
       }
-      if (context_.deadline_ns_ <= MonotonicNs()) {
+      if (context_.deadline_ns_ != kNoDeadline && context_.deadline_ns_ <= MonotonicNs()) {
         local_status_ = DeadlineExceeded();
         return;
       }
@@ -241,7 +241,7 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       return false;
     }
     context_.call_ = this;
-    context_.peer_ = connection_->link().description();
+    context_.peer_ = connection_->description();
     return true;
   }
 
@@ -305,7 +305,8 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     context_.initial_block_ = stream_->TakeInitialBlock();
   }
 
-  const std::shared_ptr<ClientChannel> channel_;
+  const std::shared_ptr<ClientChannel> keep_;
+  ClientChannel* const channel_;
   const RpcMethod method_;
   ClientContext& context_;
   std::shared_ptr<ClientConnection> connection_;
@@ -321,12 +322,13 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
 
 std::unique_ptr<ClientCall> ClientCall::Start(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                                               const OutgoingMessage* request) {
-  return std::make_unique<ClientCallImpl>(channel, method, context, request);
+  auto* const client_channel = static_cast<ClientChannel*>(channel);
+  return std::make_unique<ClientCallImpl>(client_channel, client_channel->shared_from_this(), method, context, request);
 }
 
 Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                          const OutgoingMessage& request, const IncomingMessage& response) {
-  return ClientCallImpl(channel, method, context, &request).Finish(&response);
+  return ClientCallImpl(static_cast<ClientChannel*>(channel), nullptr, method, context, &request).Finish(&response);
 }
 
 }  // namespace internal
@@ -368,7 +370,7 @@ std::unique_ptr<ClientContext> ClientContext::FromServerContext(const ServerCont
 
 std::string ClientContext::peer() const {
   std::lock_guard lock(mu_);
-  return peer_.empty() ? "ipcrpc:not-connected" : peer_;
+  return peer_ == nullptr ? "ipcrpc:not-connected" : *peer_;
 }
 
 }  // namespace ipcrpc

@@ -47,7 +47,7 @@ bool ClientConnection::MethodKnown(uint32_t id) const {
 }
 
 void ClientConnection::NoteMethodKnown(uint32_t id) {
-  if (id < kMaxMethods) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
+  if (id < kMaxMethods && !MethodKnown(id)) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
 }
 
 void ClientConnection::Close() { link().Close(absl::CancelledError("the channel was closed")); }
@@ -78,7 +78,7 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
   if (header.type != FrameType::kInitial && header.type != FrameType::kMessage && header.type != FrameType::kFinish) {
     return Verdict::kFault;
   }
-  if (!stream->initial_seen()) stream->OnInitial(block);
+  if (!stream->initial_seen()) stream->OnInitial(block, /*notify=*/header.type != FrameType::kFinish);
   if ((header.flags & kHasMessage) != 0) {
     switch (stream->OnMessage(header, payload)) {
       case Stream::Arrival::kOk:
@@ -95,8 +95,8 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
 }
 
 Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block) {
-  Erase(stream->id());
   if (header.number == 0 && block.empty()) {
+    Erase(stream->id());
     stream->End(Status(), {}, /*drop_unread=*/false);
     return Verdict::kConsumed;
   }
@@ -106,7 +106,8 @@ Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const Fr
     if (entry->kind == EntryKind::kStatusMessage) message = entry->value;
     if (entry->kind == EntryKind::kStatusDetails) details = entry->value;
   }
-  if (reader.broken()) return Verdict::kFault;
+  if (reader.broken()) return Verdict::kFault;  // the end of the connection ends the stream, which it still knows
+  Erase(stream->id());
   const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
   stream->End(Status(code, std::move(message), std::move(details)), block, /*drop_unread=*/false);
   return Verdict::kConsumed;

@@ -42,7 +42,7 @@ bool SharesClock(const HelloBody& peer) {
 }
 
 Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime)
-    : link_(std::move(link)), runtime_(std::move(runtime)) {}
+    : link_(std::move(link)), description_(std::make_shared<const std::string>(link_->description())), runtime_(std::move(runtime)) {}
 
 Connection::~Connection() {
   if (!ours()) return;
@@ -177,7 +177,10 @@ void Connection::CatchUp() {
   LeaveRole();
 }
 
+// The role is left before the followers are counted, and a follower counts itself before it looks at the role: one of
+// the two sees the other.
 void Connection::OfferRole() {
+  if (follower_count_.load(std::memory_order_seq_cst) == 0) return;
   std::lock_guard lock(followers_mu_);
   if (!followers_.empty()) followers_.front()->Notify();
 }
@@ -186,11 +189,13 @@ void Connection::Follow(Stream& stream, uint32_t events, int64_t deadline_ns) {
   {
     std::lock_guard lock(followers_mu_);
     followers_.push_back(&stream);
+    follower_count_.store(followers_.size(), std::memory_order_seq_cst);
   }
   // Registered first: a leader that leaves after this look finds us in the list.
   if (role_taken_.load(std::memory_order_seq_cst)) stream.SleepUnless(events, deadline_ns);
   std::lock_guard lock(followers_mu_);
   followers_.erase(std::find(followers_.begin(), followers_.end(), &stream));
+  follower_count_.store(followers_.size(), std::memory_order_seq_cst);
 }
 
 void Connection::WatchHangup() {
@@ -288,6 +293,11 @@ std::vector<StreamPtr> Connection::AllStreams() {
   std::vector<StreamPtr> all;
   for (const auto& [id, stream] : streams_) all.push_back(stream);
   return all;
+}
+
+Connection::Place Connection::LookFor(uint32_t id) {
+  std::lock_guard lock(table_mu_);
+  return {streams_.contains(id), streams_.size()};
 }
 
 size_t Connection::stream_count() {

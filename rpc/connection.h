@@ -35,6 +35,8 @@ class Connection : public PollTarget {
   ~Connection() override;
 
   Link& link() final { return *link_; }
+  // The link's.
+  const std::shared_ptr<const std::string>& description() const { return description_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   // False in a forked child of the process that made the connection: there it must not be used.
   bool ours() const { return fork_guard_.ours(); }
@@ -88,6 +90,11 @@ class Connection : public PollTarget {
   StreamPtr Erase(uint32_t id);
   std::vector<StreamPtr> AllStreams();
   size_t stream_count();
+  struct Place {
+    bool taken;     // there is a stream of that id
+    size_t others;  // streams that there are
+  };
+  Place LookFor(uint32_t id);
   // A stream whose call is over here stays until what it has to send is on its way.
   void EraseWhenDrained(const StreamPtr& stream);
 
@@ -111,6 +118,7 @@ class Connection : public PollTarget {
   void CloseStreams();
 
   const std::unique_ptr<Link> link_;
+  const std::shared_ptr<const std::string> description_;
   const std::shared_ptr<IoRuntime> runtime_;
   const ForkGuard fork_guard_;
   Poller* poller_ = nullptr;  // constant once attached; null: threads that wait share the receive role
@@ -131,6 +139,7 @@ class Connection : public PollTarget {
 
   std::mutex followers_mu_;
   std::vector<Stream*> followers_;
+  std::atomic<size_t> follower_count_{0};
 
   std::mutex table_mu_;
   absl::flat_hash_map<uint32_t, StreamPtr> streams_;

@@ -139,7 +139,8 @@ Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view blo
 Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::string_view block,
                                               std::span<const std::byte> payload) {
   // Two threads of a client may publish their calls in another order than they numbered them.
-  if (header.stream == 0 || Find(header.stream) != nullptr) return Verdict::kFault;
+  const Place place = LookFor(header.stream);
+  if (header.stream == 0 || place.taken) return Verdict::kFault;
   last_id_ = std::max(last_id_, header.stream);
   bool fault;
   Method* const method = LookUp(header, block, &fault);
@@ -154,7 +155,7 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
     return Verdict::kConsumed;
   }
-  if (std::max<size_t>(stream_count(), running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
+  if (std::max<size_t>(place.others, running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                           Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
     return Verdict::kConsumed;
@@ -169,7 +170,8 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     deadline_ns = deadline_ns > kNoDeadline - now ? kNoDeadline : now + deadline_ns;
   }
   Insert(stream);
-  if (method->type == internal::RpcMethod::NORMAL_RPC) {
+  const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
+  if (method->type == internal::RpcMethod::NORMAL_RPC && !complete) {
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
     if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
     if ((header.flags & kHalfCloses) != 0) {

@@ -189,6 +189,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   if (half_closed_.load(std::memory_order_relaxed)) return Arrival::kFault;  // it had said that none would follow
   const int64_t cost = static_cast<int64_t>(payload.size()) + kFrameCost;
   received_cost_ += cost;
+  anything_received_.store(true, std::memory_order_relaxed);
   if (received_cost_ > granted_cost_ + kOverdraft) return Arrival::kFault;
   if (first) {
     if (header.message_bytes > static_cast<uint64_t>(max_receive_bytes_)) return Arrival::kTooLarge;
@@ -216,7 +217,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   complete_bytes_ = inbox_.size();
   messages_.fetch_add(1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
-  Notify();
+  if (header.type != FrameType::kFinish) Notify();  // whose status follows at once, and notifies
   return Arrival::kOk;
 }
 
@@ -228,12 +229,12 @@ bool Stream::OnCredit(uint32_t bytes) {
   return true;
 }
 
-void Stream::OnInitial(std::string_view block) {
-  std::lock_guard lock(mu_);
+void Stream::OnInitial(std::string_view block, bool notify) {
   if (initial_seen_.load(std::memory_order_relaxed)) return;
   initial_block_ = block;
+  // Pairs with the acquire in initial_seen(): from here on the block is the reader's.
   initial_seen_.store(true, std::memory_order_release);
-  Notify();
+  if (notify) Notify();
 }
 
 void Stream::OnHalfClose() {
@@ -301,8 +302,9 @@ std::optional<std::span<const std::byte>> Stream::Take() {
   taken_at_ += sizeof(mark) + mark.size;
   messages_.fetch_sub(1, std::memory_order_relaxed);
   unreported_cost_ += mark.cost;
-  // The window is looked at now and then, and always when the reader has caught up.
-  if (unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_) {
+  // The window is looked at now and then, and always when the reader has caught up; not when no more can come.
+  const bool due = unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_;
+  if (due && !over() && !half_closed()) {
     std::lock_guard lock(mu_);
     consumed_cost_ += std::exchange(unreported_cost_, 0);
     GrantLocked(false);
@@ -319,6 +321,8 @@ std::optional<uint32_t> Stream::NextSize() {
 }
 
 void Stream::GrantForReader() {
+  // The first credit is whole as long as nothing has come.
+  if (!anything_received_.load(std::memory_order_relaxed)) return;
   std::lock_guard lock(mu_);
   GrantLocked(true);
 }
@@ -349,25 +353,15 @@ bool Stream::NoMoreMessages() const {
   return ended && !MessageReady();
 }
 
-Status Stream::status() const {
-  std::lock_guard lock(mu_);
-  return status_;
-}
+// What End() has written before it set over_ is never written again, so that it needs no lock.
 
-int64_t Stream::failed_at_ns() const {
-  std::lock_guard lock(mu_);
-  return failed_at_ns_;
-}
+Status Stream::status() const { return over() ? status_ : Status(); }
 
-std::string Stream::TakeInitialBlock() {
-  std::lock_guard lock(mu_);
-  return std::exchange(initial_block_, {});
-}
+int64_t Stream::failed_at_ns() const { return over() ? failed_at_ns_ : 0; }
 
-std::string Stream::TakeTrailingBlock() {
-  std::lock_guard lock(mu_);
-  return std::exchange(trailing_block_, {});
-}
+std::string Stream::TakeInitialBlock() { return initial_seen() ? std::exchange(initial_block_, {}) : std::string(); }
+
+std::string Stream::TakeTrailingBlock() { return over() ? std::exchange(trailing_block_, {}) : std::string(); }
 
 // ---- waiting ---------------------------------------------------------------------------------
 

@@ -76,7 +76,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
   bool OnCredit(uint32_t bytes);  // false: absurd
-  void OnInitial(std::string_view block);
+  // `notify`: false when what follows at once does.
+  void OnInitial(std::string_view block, bool notify);
   void OnHalfClose();
   // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read. What waits to
   // be sent is dropped, but for the frame of SendLast().
@@ -98,10 +99,11 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool over() const { return over_.load(std::memory_order_acquire); }
   bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
-  // After over().
+  // After over(), as are the next two; OK before.
   Status status() const;
   // When it was over, CLOCK_MONOTONIC; only kept when not with OK.
   int64_t failed_at_ns() const;
+  // The reader's, once each: after initial_seen(), after over().
   std::string TakeInitialBlock();
   std::string TakeTrailingBlock();
 
@@ -168,10 +170,13 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool assembling_ = false;
   int64_t received_cost_ = 0, consumed_cost_ = 0, granted_cost_ = kInitialCredit;
   int64_t window_ = kInitialCredit;
-  std::string initial_block_, trailing_block_;
+  std::shared_ptr<internal::CancelTarget> at_end_;
+
+  // Handed to the reader by a flag below, whose release pairs with the reader's acquire.
+  std::string initial_block_;              // by initial_seen_
+  std::string trailing_block_;             // these by over_, which is set under mu_
   Status status_;
   int64_t failed_at_ns_ = 0;
-  std::shared_ptr<internal::CancelTarget> at_end_;
 
   // the reader's
   Buffer taken_;
@@ -184,6 +189,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<bool> dropped_{false};  // what is unread is thrown away
   std::atomic<bool> initial_seen_{false};
   std::atomic<bool> half_closed_{false};
+  std::atomic<bool> anything_received_{false};
   std::atomic<bool> lingering_{false};
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};

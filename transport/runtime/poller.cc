@@ -157,9 +157,9 @@ bool Poller::Pass(bool* busy) {
   }
   bool left = false;
   for (size_t i = 0; i < hot_.size(); ++i) {
-    const EntryPtr entry = hot_[i];
-    if (entry->hot) *busy |= PollEntry(*entry);
-    left |= !entry->hot;
+    Entry& entry = *hot_[i];  // stays there at least until the end of this loop
+    if (entry.hot) *busy |= PollEntry(entry);
+    left |= !entry.hot;
     if (tasks_head_ != nullptr) {
       *busy = true;
       if (!RunTasks()) return false;

@@ -68,14 +68,14 @@ bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
     if (plan == Plan::kPause) {
       for (int i = 0; i < 8; ++i) {
         if (ready()) {
-          NoteWait(Ticks() - wait_began_);
+          NoteWait(now - wait_began_);  // near enough, and no clock read between the peer's word and ours
           return true;
         }
         CpuRelax();
       }
     } else {
       if (ready()) {
-        NoteWait(Ticks() - wait_began_);
+        NoteWait(now - wait_began_);
         return true;
       }
       if (!YieldOnce()) break;

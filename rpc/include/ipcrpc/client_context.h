@@ -1,6 +1,7 @@
 // What a client says of one call, and what it learns of it beside the messages.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -92,9 +93,9 @@ class IPCRPC_EXPORT ClientContext {
   std::string authority_;
 
   mutable std::mutex mu_;
-  bool cancelled_ = false;                  // before the call started
+  std::atomic<bool> cancelled_{false};      // before the call started; set under mu_
   internal::CancelTarget* call_ = nullptr;  // while it runs
-  std::string peer_;
+  std::shared_ptr<const std::string> peer_;
 
   // Received blocks and the views into them, made at the first look.
   std::string initial_block_, trailing_block_;
