@@ -120,13 +120,11 @@ void RemoveLeftOvers(const std::string& base) {
     const std::string path = Cat(base, suffix);
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
-    if (S_ISREG(info.st_mode) && suffix == snapshot::kSuffix) {
-      snapshot::RemoveDead(path);
+    if (S_ISREG(info.st_mode)) {
+      if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) snapshot::RemoveDead(path);
       continue;
     }
-    const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening
-                                             : S_ISFIFO(info.st_mode) ||
-                                                   (S_ISREG(info.st_mode) && suffix == snapshot::kNewSuffix);
+    const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening : S_ISFIFO(info.st_mode);
     if (ours) unlink(path.c_str());
   }
 }

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
+#include <set>
 
 #include "transport/address_parameters.h"
 #include "transport/base/process.h"
@@ -57,7 +59,8 @@ absl::Status FileError(int error, const std::string& what) {
 }
 
 // What is at `path` already, open for writing; an invalid fd when nothing is. Its lock is ours, so its writer is dead.
-absl::StatusOr<UniqueFd> OpenPredecessor(const std::string& path) {
+// Anything but a snapshot is somebody else's; an unfinished one is still zeros.
+absl::StatusOr<UniqueFd> OpenPredecessor(const std::string& path, bool may_be_unfinished) {
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) {
     if (errno == ENOENT) return UniqueFd();
@@ -69,16 +72,37 @@ absl::StatusOr<UniqueFd> OpenPredecessor(const std::string& path) {
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", path));
   uint64_t magic = 0;
-  const bool snapshot = S_ISREG(info.st_mode) && pread(fd.get(), &magic, sizeof magic, 0) == sizeof magic && magic == kMagic;
-  if (!snapshot) return absl::AlreadyExistsError(Cat("cannot make the snapshot ", path, ": it exists and is not a snapshot"));
+  const bool read = S_ISREG(info.st_mode) && pread(fd.get(), &magic, sizeof magic, 0) >= 0;
+  const bool snapshot = magic == kMagic || (magic == 0 && may_be_unfinished);
+  if (!read || !snapshot) return absl::AlreadyExistsError(Cat("cannot make the snapshot ", path, ": it exists and is not a snapshot"));
   return fd;
 }
 
 std::string NewPath(const std::string& path) { return Cat(path, kNewSuffix.substr(kSuffix.size())); }
 
-bool IsFile(const std::string& path, dev_t device, ino_t inode) {
-  struct stat info;
-  return lstat(path.c_str(), &info) == 0 && info.st_dev == device && info.st_ino == inode;
+bool IsFile(const std::string& path, const UniqueFd& fd) {
+  struct stat there, mine;
+  return lstat(path.c_str(), &there) == 0 && fstat(fd.get(), &mine) == 0 && there.st_dev == mine.st_dev &&
+         there.st_ino == mine.st_ino;
+}
+
+// The files that this process publishes, which share one lock for each name.
+struct OwnFiles {
+  std::mutex mu;
+  std::set<std::string> paths;
+};
+OwnFiles& Own() {
+  static auto* const own = new OwnFiles;
+  return *own;
+}
+
+// Puts `from` at `to`, and what is there, if anything, at `from`. 0 or errno.
+int Exchange(const std::string& from, const std::string& to) {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) return 0;
+  // Nothing there, or a file system that cannot exchange: then a writer that dies right here leaves a file without
+  // a name that is not marked as over.
+  if (errno != ENOENT && errno != EINVAL && errno != ENOSYS) return errno;
+  return rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
 }
 
 // ---- reading -----------------------------------------------------------------------------------
@@ -151,59 +175,74 @@ absl::StatusOr<std::unique_ptr<FileHome>> FileHome::Take(const std::string& plac
     ASSIGN_OR_RETURN(home->path_, AbsolutePath(address.rest));
     ASSIGN_OR_RETURN(home->lock_, NameLock::Take(home->path_, false));
   }
-  ASSIGN_OR_RETURN(home->predecessor_, OpenPredecessor(home->path_));
+  {
+    const std::lock_guard lock(Own().mu);
+    if (!Own().paths.insert(home->path_).second) {
+      return absl::AlreadyExistsError(Cat("cannot make the snapshot ", home->path_, ": this process publishes it already"));
+    }
+    home->registered_ = true;
+  }
+  ASSIGN_OR_RETURN(home->placed_, OpenPredecessor(home->path_, false));
+  ASSIGN_OR_RETURN(const UniqueFd unfinished, OpenPredecessor(NewPath(home->path_), true));
+  if (unfinished.valid()) RemoveDead(NewPath(home->path_));
   return home;
 }
 
-absl::StatusOr<UniqueFd> FileHome::NewFile(uint64_t size) {
+absl::StatusOr<const UniqueFd*> FileHome::NewFile(uint64_t size) {
   const std::string path = NewPath(path_);
-  unlink(path.c_str());  // what a writer left that died here
-  UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return FileError(errno, Cat("cannot make the snapshot ", path));
+  pending_.reset(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!pending_.valid()) return FileError(errno, Cat("cannot make the snapshot ", path));
   absl::Status status;
   // A file with holes would kill its writer with SIGBUS when the file system is full.
-  if (const int error = posix_fallocate(fd.get(), 0, static_cast<off_t>(size)); error != 0) {
+  if (const int error = posix_fallocate(pending_.get(), 0, static_cast<off_t>(size)); error != 0) {
     status = FileError(error, Cat("cannot reserve ", size, " bytes for the snapshot ", path));
-  } else if (group_ && fchown(fd.get(), static_cast<uid_t>(-1), *group_) != 0) {
+  } else if (group_ && fchown(pending_.get(), static_cast<uid_t>(-1), *group_) != 0) {
     status = FileError(errno, Cat("cannot give the snapshot ", path, " to group ", *group_));
-  } else if (fchmod(fd.get(), mode_) != 0) {
+  } else if (fchmod(pending_.get(), mode_) != 0) {
     status = FileError(errno, Cat("cannot set the mode of the snapshot ", path));
   }
   if (!status.ok()) {
-    unlink(path.c_str());
+    Drop();
     return status;
   }
-  return fd;
+  return &pending_;
 }
 
-absl::Status FileHome::Place(const UniqueFd& file) {
-  struct stat info;
-  if (fstat(file.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", path_));
-  if (rename(NewPath(path_).c_str(), path_.c_str()) != 0) {
-    const int error = errno;
-    unlink(NewPath(path_).c_str());
+void FileHome::Drop() {
+  if (!pending_.valid()) return;
+  unlink(NewPath(path_).c_str());
+  pending_.reset();
+}
+
+absl::Status FileHome::Place() {
+  if (const int error = Exchange(NewPath(path_), path_); error != 0) {
+    Drop();
     return FileError(error, Cat("cannot put the snapshot at ", path_));
   }
-  device_ = info.st_dev;
-  inode_ = info.st_ino;
-  if (predecessor_.valid()) {
-    MarkMoved(predecessor_);
-    predecessor_.reset();
-  }
+  // Only now, so that readers who look the name up find the successor.
+  if (placed_.valid()) MarkMoved(placed_);
+  unlink(NewPath(path_).c_str());
+  placed_ = std::move(pending_);
+  ours_ = true;
   return absl::OkStatus();
 }
 
-void FileHome::Remove() {
-  if (owner_ == getpid() && inode_ != 0 && IsFile(path_, device_, inode_)) unlink(path_.c_str());
-  inode_ = 0;
+FileHome::~FileHome() {
+  if (owner_ != getpid()) return;
+  Drop();
+  if (ours_) {
+    MarkMoved(placed_);
+    if (IsFile(path_, placed_)) unlink(path_.c_str());
+  }
+  if (!registered_) return;
+  const std::lock_guard lock(Own().mu);
+  Own().paths.erase(path_);
 }
-
-FileHome::~FileHome() { Remove(); }
 
 void RemoveDead(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  unlink(path.c_str());
   if (fd.valid()) MarkMoved(fd);
+  unlink(path.c_str());
 }
 
 // ---- finding -----------------------------------------------------------------------------------

@@ -1,7 +1,10 @@
 // Snapshots at home in files: how the writer puts one at its name, and how readers find it there.
 //
-// A file is made under another name, filled, and renamed to its own, so that whoever opens it finds it complete. The
-// name's lock (transport/names.h) is the writer's; so one that is free has no writer.
+// A file is made under another name, filled, and then changes places with what is at its own, so that whoever
+// opens it finds it complete. The one before is marked as over, then removed. A writer may die between any two of
+// these steps: a file that somebody may read has a name until it is marked, under which the next writer, or a
+// sweep, finds it and does the rest. The name's lock (transport/names.h) is the writer's; so one that is free has
+// no writer.
 #pragma once
 
 #include <sys/types.h>
@@ -21,7 +24,8 @@
 
 namespace ipcrpc::snapshot {
 
-// A place of the writer's: its lock, and the file once it is there. Both go when this goes (not in a forked child).
+// A place of the writer's: its lock, and the file once it is there. When this goes, readers are told, and both go
+// (not in a forked child).
 class FileHome {
  public:
   // INVALID_ARGUMENT: bad place or parameter; ALREADY_EXISTS: somebody alive has it, or what is there is not a snapshot;
@@ -31,27 +35,27 @@ class FileHome {
   FileHome(const FileHome&) = delete;
   FileHome& operator=(const FileHome&) = delete;
 
-  // A file of `size` zeroes, its memory reserved, that nobody can find yet. RESOURCE_EXHAUSTED: no room.
-  absl::StatusOr<UniqueFd> NewFile(uint64_t size);
-  // Puts what NewFile() gave last to the name, in the place of what is there. A snapshot that a dead writer left is over
-  // then; one of our own is the caller's to end.
-  absl::Status Place(const UniqueFd& file);
-  // Takes the file away, if it is still ours.
-  void Remove();
+  // A file of `size` zeroes, its memory reserved, that nobody can find yet. It stays ours.
+  // RESOURCE_EXHAUSTED: no room.
+  absl::StatusOr<const UniqueFd*> NewFile(uint64_t size);
+  // Puts what NewFile() gave last to the name, and ends what was there.
+  absl::Status Place();
 
   const std::string& path() const { return path_; }
 
  private:
   FileHome() = default;
+  void Drop();  // what NewFile() gave, unplaced
 
   std::string path_;
   mode_t mode_ = 0600;
   std::optional<gid_t> group_;
   pid_t owner_ = 0;
   std::unique_ptr<NameLock> lock_;
-  UniqueFd predecessor_;  // a dead writer's file, until ours is in its place
-  dev_t device_ = 0;      // of our file, to remove no other's
-  ino_t inode_ = 0;       // 0: not there
+  UniqueFd pending_;  // under the other name
+  UniqueFd placed_;   // at its name: a dead writer's at first, then ours
+  bool ours_ = false;
+  bool registered_ = false;  // among the files of this process
 };
 
 // Where a reader looks.

@@ -6,11 +6,12 @@
 
 namespace ipcrpc::snapshot {
 
-// NAME.snap in the runtime directory; under the second name while it is made.
+// NAME.snap in the runtime directory. Under the second name it is made; and the one that it replaces has that
+// name until its readers are told.
 inline constexpr std::string_view kSuffix = ".snap";
 inline constexpr std::string_view kNewSuffix = ".snap.new";
 
-// Removes a snapshot whose writer is dead, and tells its readers that it is over. REQUIRES: the lock of its name.
+// Tells the readers of a dead writer's snapshot that it is over, and removes it. REQUIRES: the lock of its name.
 void RemoveDead(const std::string& path);
 
 }  // namespace ipcrpc::snapshot

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "ipcrpc/raw_snapshot.h"
-#include "transport/base/fd.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
@@ -48,7 +47,6 @@ struct RawSnapshotPublisher::State {
 
   mutable std::mutex mu;
   std::unique_ptr<FileHome> home;
-  UniqueFd file;  // that `segment` maps
   std::optional<OwnSegment> segment;
   uint64_t epoch = 0;
 
@@ -80,28 +78,21 @@ absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t 
     ASSIGN_OR_RETURN(home, FileHome::Take(place));
   }
   const uint64_t slot_bytes = SlotBytesFor(size);
-  ASSIGN_OR_RETURN(UniqueFd larger, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
-  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(larger, schema, slot_bytes));
+  ASSIGN_OR_RETURN(const UniqueFd* file, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
+  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(*file, schema, slot_bytes));
   const uint64_t first = Next(std::max(epoch, NowMicros()));
   grown.Publish(first, data, size);
-  RETURN_IF_ERROR(home->Place(larger));
+  RETURN_IF_ERROR(home->Place());
   epoch = first;
-  // Only now, so that readers who look for the successor find it.
-  if (segment) snapshot::MarkMoved(file);
   segment.reset();
   segment.emplace(std::move(grown));
-  file = std::move(larger);
   return absl::OkStatus();
 }
 
 RawSnapshotPublisher::RawSnapshotPublisher(std::string place, SnapshotSchema schema)
     : state_(new State(std::move(place), std::move(schema))) {}
 
-RawSnapshotPublisher::~RawSnapshotPublisher() {
-  if (state_->owner != getpid()) return;
-  if (state_->home != nullptr) state_->home->Remove();
-  if (state_->segment) snapshot::MarkMoved(state_->file);
-}
+RawSnapshotPublisher::~RawSnapshotPublisher() = default;
 
 SnapshotError RawSnapshotPublisher::Publish(const void* data, size_t size) {
   const std::lock_guard lock(state_->mu);

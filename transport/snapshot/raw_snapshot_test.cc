@@ -160,6 +160,9 @@ TEST_F(RawSnapshotTest, ANameHasOneWriter) {
                : 1;
   });
   EXPECT_EQ(other.Wait(), 0);
+  RawSnapshotPublisher here("weather", kSchema);
+  EXPECT_THAT(Publish(here, "rain"), Fails(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(RawSnapshotReader("weather").Read(), Succeeds());
 }
 
 TEST_F(RawSnapshotTest, AForkedChildIsNotTheWriter) {
@@ -197,6 +200,10 @@ TEST_F(RawSnapshotTest, PathsAreFilesOfTheUsersChoice) {
   const SnapshotError error = Publish(publisher, "sun");
   EXPECT_THAT(error, Fails(absl::StatusCode::kAlreadyExists));
   EXPECT_THAT(error.message, AllOf(HasSubstr(path), HasSubstr("not a snapshot")));
+
+  std::filesystem::rename(path, path + ".new");
+  EXPECT_THAT(Publish(publisher, "sun"), Fails(absl::StatusCode::kAlreadyExists));
+  EXPECT_EQ(std::filesystem::file_size(path + ".new"), 19u) << "it is not ours to remove";
 }
 
 TEST_F(RawSnapshotTest, ModesAreAsAskedAndNeverWritableByOthers) {
@@ -279,7 +286,8 @@ TEST_F(RawSnapshotTest, HeadersThatDoNotAddUpAreRefused) {
   EXPECT_THAT(read_with(offsetof(Header, descriptor_bytes), ~0u, 4), Fails(absl::StatusCode::kDataLoss));
   // What changes while it is read: a reader gives up after 8 attempts.
   EXPECT_THAT(read_with(offsetof(Header, latest), 1), Fails(absl::StatusCode::kAborted));
-  EXPECT_THAT(read_with(offsetof(Header, latest), snapshot::kMoved), Fails(absl::StatusCode::kAborted));
+  // Over, and still there: its writer died when it was about to remove it.
+  EXPECT_THAT(read_with(offsetof(Header, latest), snapshot::kMoved), Fails(absl::StatusCode::kNotFound));
   EXPECT_THAT(read_with(offsetof(Header, latest), 0), Fails(absl::StatusCode::kDataLoss));
 }
 
@@ -429,6 +437,27 @@ TEST_F(RawSnapshotTest, TheNextWriterTakesOverAPathToo) {
   EXPECT_TRUE(reader.Changed());
   ASSERT_THAT(reader.Read(), Succeeds());
   EXPECT_EQ(Text(reader), "rain");
+}
+
+// A writer that grew died when the larger file was at its name, and readers of the one before had not been told.
+TEST_F(RawSnapshotTest, TheNextWriterTellsTheReadersOfAWriterThatDiedWhileItGrew) {
+  for (const std::string& place : {std::string("weather"), Path("elsewhere.bin")}) {
+    PublishAndDie(place, "sun");
+    RawSnapshotReader reader(place);
+    ASSERT_THAT(reader.Read(), Succeeds());
+    // As growing leaves it before its last steps.
+    const std::string displaced = Cat(reader.path(), ".new");
+    ASSERT_EQ(rename(reader.path().c_str(), displaced.c_str()), 0);
+    std::filesystem::copy_file(displaced, reader.path());
+    EXPECT_FALSE(reader.Changed());
+
+    RawSnapshotPublisher publisher(place, kSchema);
+    ASSERT_THAT(Publish(publisher, "rain"), Succeeds());
+    EXPECT_TRUE(reader.Changed());
+    ASSERT_THAT(reader.Read(), Succeeds());
+    EXPECT_EQ(Text(reader), "rain");
+    EXPECT_FALSE(std::filesystem::exists(displaced));
+  }
 }
 
 TEST_F(RawSnapshotTest, ASweepEndsWhatTheDeadLeft) {

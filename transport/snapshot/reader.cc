@@ -127,7 +127,7 @@ absl::Status RawSnapshotReader::State::CutShort() {
 }
 
 absl::Status RawSnapshotReader::State::Read() {
-  bool opened = false;
+  bool opened = false, over = false;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     if (!segment) {
       RETURN_IF_ERROR(Open());
@@ -135,7 +135,8 @@ absl::Status RawSnapshotReader::State::Read() {
     }
     const uint64_t epoch = segment->latest().load(std::memory_order_acquire);
     if (segment->broken()) return CutShort();
-    if (epoch == snapshot::kMoved) {
+    over = epoch == snapshot::kMoved;
+    if (over) {
       segment.reset();
       continue;
     }
@@ -157,6 +158,8 @@ absl::Status RawSnapshotReader::State::Read() {
     }
     CpuRelax();
   }
+  // Nobody is going to put another in its place: it is on the point of being removed.
+  if (over) return absl::NotFoundError(Cat("no such snapshot: ", file.path, " is over, its writer has stopped"));
   return absl::AbortedError(Cat("snapshot '", place, "' changed faster than it could be read, ", kAttempts, " times"));
 }
 
