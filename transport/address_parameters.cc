@@ -24,7 +24,7 @@ const std::string* FindParameter(const Address& address, std::string_view key) {
 
 absl::Status BadParameter(const Address& address, std::string_view key, std::string_view expected) {
   return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': parameter ", key, "='",
-                                                 address.parameters.find(key)->second, "'; expected ", expected));
+                                        address.parameters.find(key)->second, "'; expected ", expected));
 }
 
 absl::StatusOr<uid_t> UidParameter(const Address& address, std::string_view key) {

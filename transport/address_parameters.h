@@ -1,5 +1,5 @@
-// The parameters that places on disk have in common: ?mode=0666&group=adm on the side that makes them, ?uid=gnats on
-// the side that finds them. INVALID_ARGUMENT says what would be right.
+// The parameters that places on disk have in common: ?mode=0666&group=adm on the side that makes them,
+// ?uid=gnats on the side that finds them. INVALID_ARGUMENT says what would be right.
 #pragma once
 
 #include <sys/types.h>

@@ -48,7 +48,8 @@ void Collect(const Descriptor& type, Definitions& definitions) {
 // FNV-1a, of each text with its length, so that no two lists of texts run together.
 void Hash(std::string_view text, uint64_t& hash) {
   const auto add = [&hash](unsigned char byte) { hash = (hash ^ byte) * 0x100000001b3; };
-  for (uint64_t length = text.size(), i = 0; i < 8; ++i, length >>= 8) add(static_cast<unsigned char>(length));
+  for (uint64_t length = text.size(), i = 0; i < 8; ++i, length >>= 8)
+    add(static_cast<unsigned char>(length));
   for (const char c : text) add(static_cast<unsigned char>(c));
 }
 
@@ -64,7 +65,8 @@ uint64_t FingerprintOf(const Descriptor& type) {
   return hash;
 }
 
-void AddWithImports(const FileDescriptor& file, std::set<const FileDescriptor*>& seen, FileDescriptorSet& files) {
+void AddWithImports(const FileDescriptor& file, std::set<const FileDescriptor*>& seen,
+                    FileDescriptorSet& files) {
   if (!seen.insert(&file).second) return;
   for (int i = 0; i < file.dependency_count(); ++i) AddWithImports(*file.dependency(i), seen, files);
   file.CopyTo(files.add_file());
@@ -76,7 +78,9 @@ SnapshotSchema SnapshotSchemaOf(const Descriptor& type) {
   FileDescriptorSet files;
   std::set<const FileDescriptor*> seen;
   AddWithImports(*type.file(), seen, files);
-  return {.fingerprint = FingerprintOf(type), .type_name = type.full_name(), .descriptors = files.SerializeAsString()};
+  return {.fingerprint = FingerprintOf(type),
+          .type_name = type.full_name(),
+          .descriptors = files.SerializeAsString()};
 }
 
 }  // namespace ipcrpc

@@ -20,10 +20,10 @@ namespace ipcrpc {
 namespace {
 
 using google::protobuf::util::MessageDifferencer;
-using ::testing::HasSubstr;
 using ipcrpc::testing::weather::Report;
 using ipcrpc::testing::weather::ReportWithMore;
 using ipcrpc::testing::weather::Wind;
+using ::testing::HasSubstr;
 
 Report MakeReport(int degrees) {
   Report report;
@@ -108,7 +108,8 @@ TEST_F(SnapshotTest, WaitsForTheNext) {
   SnapshotReader<Report> reader("weather");
   ASSERT_NE(reader.Read(), nullptr);
   const auto now = std::chrono::steady_clock::now();
-  EXPECT_EQ(reader.WaitForChange(now + std::chrono::milliseconds(1)).error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(reader.WaitForChange(now + std::chrono::milliseconds(1)).error_code(),
+            StatusCode::DEADLINE_EXCEEDED);
   ASSERT_TRUE(publisher.Publish(MakeReport(2)).ok());
   EXPECT_TRUE(reader.WaitForChange(now + std::chrono::hours(1)).ok());
   EXPECT_EQ(reader.Read()->degrees(), 2);
@@ -150,14 +151,31 @@ TEST(SnapshotSchemaTest, TheFingerprintIsThatOfWhatTheTypeReaches) {
   const uint64_t same = SnapshotSchemaOf(*Report::descriptor()).fingerprint;
   EXPECT_EQ(fingerprint_with(type, [](auto&, auto&) {}), same);
   // Another message of the file, which a Report cannot hold.
-  EXPECT_EQ(fingerprint_with(type, [](auto&, auto& weather) { weather.mutable_message_type(1)->mutable_field(0)->set_name("where"); }), same);
-  EXPECT_NE(fingerprint_with(type, [](auto&, auto& weather) { weather.mutable_message_type(0)->mutable_field(0)->set_name("where"); }), same);
-  EXPECT_NE(fingerprint_with(type, [](auto&, auto& weather) { weather.mutable_message_type(0)->mutable_field(0)->set_number(9); }), same);
+  EXPECT_EQ(fingerprint_with(type,
+                             [](auto&, auto& weather) {
+                               weather.mutable_message_type(1)->mutable_field(0)->set_name("where");
+                             }),
+            same);
+  EXPECT_NE(fingerprint_with(type,
+                             [](auto&, auto& weather) {
+                               weather.mutable_message_type(0)->mutable_field(0)->set_name("where");
+                             }),
+            same);
+  EXPECT_NE(fingerprint_with(type,
+                             [](auto&, auto& weather) {
+                               weather.mutable_message_type(0)->mutable_field(0)->set_number(9);
+                             }),
+            same);
   // Reached through a field, and through a field of that.
-  EXPECT_NE(fingerprint_with(type, [](auto& wind, auto&) { wind.mutable_message_type(0)->mutable_field(1)->set_name("gusts"); }), same);
-  EXPECT_NE(fingerprint_with(type, [](auto& wind, auto&) {
-              wind.mutable_message_type(0)->mutable_enum_type(0)->mutable_value(2)->set_name("EAST");
-            }),
+  EXPECT_NE(
+      fingerprint_with(
+          type, [](auto& wind, auto&) { wind.mutable_message_type(0)->mutable_field(1)->set_name("gusts"); }),
+      same);
+  EXPECT_NE(fingerprint_with(type,
+                             [](auto& wind, auto&) {
+                               wind.mutable_message_type(0)->mutable_enum_type(0)->mutable_value(2)->set_name(
+                                   "EAST");
+                             }),
             same);
   EXPECT_NE(SnapshotSchemaOf(*ReportWithMore::descriptor()).fingerprint, same);
 }

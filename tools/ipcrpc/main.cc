@@ -71,15 +71,20 @@ int Main(int argc, char** argv) {
   CLI::App* snapshot_command =
       app.add_subcommand("snapshot", "What a daemon left in shared memory, as JSON, without any call");
   snapshot_command
-      ->add_option("place", snapshot.place,
-                   "A name, as in monitor.net, or a file with a slash; ?uid=NAME believes files of that user, too. "
-                   "Without it: the names there are")
+      ->add_option(
+          "place", snapshot.place,
+          "A name, as in monitor.net, or a file with a slash; ?uid=NAME believes files of that user, too. "
+          "Without it: the names there are")
       ->type_name("")
       ->option_text("[NAME|FILE]");
-  snapshot_command->add_flag("-w,--watch", snapshot.watch, "Go on: one line for each change that is seen, newest state only");
-  CLI::Option* snapshot_pretty = snapshot_command->add_flag("--pretty", snapshot.pretty, "Indented JSON also with --watch");
-  snapshot_command->add_flag("--compact", snapshot.compact, "One line of JSON also without --watch")->excludes(snapshot_pretty);
-  snapshot_command->add_flag("--stale-ok", snapshot.stale_ok, "Exit code 0, not 3, when its writer is dead (it is shown either way)");
+  snapshot_command->add_flag("-w,--watch", snapshot.watch,
+                             "Go on: one line for each change that is seen, newest state only");
+  CLI::Option* snapshot_pretty =
+      snapshot_command->add_flag("--pretty", snapshot.pretty, "Indented JSON also with --watch");
+  snapshot_command->add_flag("--compact", snapshot.compact, "One line of JSON also without --watch")
+      ->excludes(snapshot_pretty);
+  snapshot_command->add_flag("--stale-ok", snapshot.stale_ok,
+                             "Exit code 0, not 3, when its writer is dead (it is shown either way)");
   snapshot_command->callback([&] { run = [&] { return Snapshot(snapshot); }; });
 
   if (argc < 2) return Usage("which command? list, describe, call or snapshot");

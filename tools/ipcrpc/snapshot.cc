@@ -1,5 +1,5 @@
-// ipcrpc snapshot [NAME|FILE]: what a daemon left in shared memory, as JSON. No call, and no .proto: the snapshot has its types
-// with it.
+// ipcrpc snapshot [NAME|FILE]: what a daemon left in shared memory, as JSON. No call, and no .proto: the
+// snapshot has its types with it.
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 #include <google/protobuf/dynamic_message.h>
@@ -75,7 +75,8 @@ class Types {
 };
 
 absl::Status ToStatus(const SnapshotError& error) {
-  return error.ok() ? absl::OkStatus() : absl::Status(static_cast<absl::StatusCode>(error.code), error.message);
+  return error.ok() ? absl::OkStatus()
+                    : absl::Status(static_cast<absl::StatusCode>(error.code), error.message);
 }
 
 absl::Status List() {
@@ -88,7 +89,8 @@ absl::Status List() {
 absl::Status Explain(const absl::Status& status, const std::string& place) {
   if (!absl::IsNotFound(status)) return status;
   const std::vector<std::string> names = ListSnapshots();
-  return absl::NotFoundError(std::string(View(status)) + admin::DidYouMean(place.substr(0, place.find('?')), names));
+  return absl::NotFoundError(std::string(View(status)) +
+                             admin::DidYouMean(place.substr(0, place.find('?')), names));
 }
 
 absl::Status Show(const RawSnapshotReader& reader, std::unique_ptr<Types>& types, JsonForm form) {
@@ -97,7 +99,8 @@ absl::Status Show(const RawSnapshotReader& reader, std::unique_ptr<Types>& types
     if (!made.ok()) return made.status();
     types = *std::move(made);
   }
-  if (reader.size() > INT_MAX || !types->message()->ParseFromArray(reader.data(), static_cast<int>(reader.size()))) {
+  if (reader.size() > INT_MAX ||
+      !types->message()->ParseFromArray(reader.data(), static_cast<int>(reader.size()))) {
     return absl::DataLossError(reader.path() + ": what is published is no " + reader.schema().type_name);
   }
   const absl::StatusOr<std::string> json = MessageToJson(*types->message(), form);
@@ -114,14 +117,16 @@ absl::Status CheckWriter(const RawSnapshotReader& reader) {
     return StaleError(reader.path() + " is stale: its writer, " + pid + ", is dead, " + since);
   }
   if (writer.state == SnapshotWriter::State::kInvisible && silence >= kLongSilence) {
-    return StaleError(reader.path() + " may be stale: its writer, " + pid + " of another PID namespace, was " + since);
+    return StaleError(reader.path() + " may be stale: its writer, " + pid +
+                      " of another PID namespace, was " + since);
   }
   return absl::OkStatus();
 }
 
 absl::Status Watch(RawSnapshotReader& reader, std::unique_ptr<Types>& types, JsonForm form) {
   for (;;) {
-    if (const SnapshotError error = reader.WaitForChange(std::chrono::steady_clock::time_point::max()); !error.ok()) {
+    if (const SnapshotError error = reader.WaitForChange(std::chrono::steady_clock::time_point::max());
+        !error.ok()) {
       return StaleError(error.message);
     }
     const SnapshotError error = reader.Read();

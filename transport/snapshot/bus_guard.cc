@@ -55,7 +55,8 @@ bool PutZeros(GuardedRange* range) {
   const uintptr_t begin = range->begin.load(std::memory_order_acquire);
   const size_t size = range->end.load(std::memory_order_acquire) - begin;
   range->broken.store(true, std::memory_order_release);
-  // mmap() itself is not on the list of what a handler may call; the system call does nothing beside its work.
+  // mmap() itself is not on the list of what a handler may call; the system call does nothing beside its
+  // work.
   const long put = syscall(SYS_mmap, begin, size, range->protection.load(std::memory_order_relaxed),
                            MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
   return put == static_cast<long>(begin);
@@ -92,8 +93,10 @@ enum class Handler { kStandard, kOurs, kAnother };
 Handler Current() {
   struct sigaction current;
   sigaction(SIGBUS, nullptr, &current);
-  if ((current.sa_flags & SA_SIGINFO) != 0) return current.sa_sigaction == HandleBus ? Handler::kOurs : Handler::kAnother;
-  return current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN ? Handler::kStandard : Handler::kAnother;
+  if ((current.sa_flags & SA_SIGINFO) != 0)
+    return current.sa_sigaction == HandleBus ? Handler::kOurs : Handler::kAnother;
+  return current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN ? Handler::kStandard
+                                                                        : Handler::kAnother;
 }
 
 void Install() {
@@ -110,7 +113,8 @@ void Install() {
 BusGuard::BusGuard(void* begin, size_t size, Access access) {
   State& state = GetState();
   const std::lock_guard lock(state.mu);
-  for (range_ = ranges.load(std::memory_order_relaxed); range_ != nullptr && range_->used;) range_ = range_->next;
+  for (range_ = ranges.load(std::memory_order_relaxed); range_ != nullptr && range_->used;)
+    range_ = range_->next;
   if (range_ == nullptr) {
     range_ = new GuardedRange;
     range_->next = ranges.load(std::memory_order_relaxed);
@@ -118,11 +122,13 @@ BusGuard::BusGuard(void* begin, size_t size, Access access) {
   }
   range_->used = true;
   range_->broken.store(false, std::memory_order_relaxed);
-  range_->protection.store(access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE, std::memory_order_relaxed);
+  range_->protection.store(access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE,
+                           std::memory_order_relaxed);
   range_->begin.store(reinterpret_cast<uintptr_t>(begin), std::memory_order_release);
   range_->end.store(reinterpret_cast<uintptr_t>(begin) + size, std::memory_order_release);
   ++state.guards;
-  // A handler that came after ours is taken to pass on what is not its own, as ours does; a standard action cannot.
+  // A handler that came after ours is taken to pass on what is not its own, as ours does; a standard action
+  // cannot.
   if (!state.installed || Current() == Handler::kStandard) Install();
   state.installed = true;
 }

@@ -71,7 +71,8 @@ TEST_F(BusGuardTest, WhatIsGoneReadsAsZeros) {
 
 TEST_F(BusGuardTest, OnlyTheBrokenOneIsBroken) {
   MappedFile one, two;
-  BusGuard first(one.address(), kSize, BusGuard::Access::kRead), second(two.address(), kSize, BusGuard::Access::kRead);
+  BusGuard first(one.address(), kSize, BusGuard::Access::kRead),
+      second(two.address(), kSize, BusGuard::Access::kRead);
   one.Cut();
   EXPECT_EQ(one.data()[4096], 0);
   EXPECT_TRUE(first.broken());

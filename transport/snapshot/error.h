@@ -10,7 +10,8 @@ namespace ipcrpc::snapshot {
 
 inline SnapshotError ToError(const absl::Status& status) {
   if (status.ok()) return {};
-  return {.code = static_cast<int>(status.code()), .message = std::string(status.message().data(), status.message().size())};
+  return {.code = static_cast<int>(status.code()),
+          .message = std::string(status.message().data(), status.message().size())};
 }
 
 }  // namespace ipcrpc::snapshot

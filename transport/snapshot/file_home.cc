@@ -23,7 +23,8 @@ namespace {
 absl::StatusOr<Address> ParsePlace(const std::string& text) {
   ASSIGN_OR_RETURN(Address address, ParseAddress(text));
   if (address.scheme != "ipc" || address.kind == Address::Kind::kAbstract) {
-    return absl::InvalidArgumentError(Cat("snapshot '", text, "': expected a name, like monitor.net, or the path of a file with a slash"));
+    return absl::InvalidArgumentError(
+        Cat("snapshot '", text, "': expected a name, like monitor.net, or the path of a file with a slash"));
   }
   return address;
 }
@@ -58,14 +59,15 @@ absl::Status FileError(int error, const std::string& what) {
   }
 }
 
-// What is at `path` already, open for writing; an invalid fd when nothing is. Its lock is ours, so its writer is dead.
-// Anything but a snapshot is somebody else's; an unfinished one is still zeros.
+// What is at `path` already, open for writing; an invalid fd when nothing is. Its lock is ours, so its writer
+// is dead. Anything but a snapshot is somebody else's; an unfinished one is still zeros.
 absl::StatusOr<UniqueFd> OpenPredecessor(const std::string& path, bool may_be_unfinished) {
   UniqueFd fd(open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) {
     if (errno == ENOENT) return UniqueFd();
     if (errno == ELOOP || errno == EISDIR || errno == ENXIO) {
-      return absl::AlreadyExistsError(Cat("cannot make the snapshot ", path, ": it exists and is not a regular file"));
+      return absl::AlreadyExistsError(
+          Cat("cannot make the snapshot ", path, ": it exists and is not a regular file"));
     }
     return FileError(errno, Cat("cannot replace ", path));
   }
@@ -74,7 +76,9 @@ absl::StatusOr<UniqueFd> OpenPredecessor(const std::string& path, bool may_be_un
   uint64_t magic = 0;
   const bool read = S_ISREG(info.st_mode) && pread(fd.get(), &magic, sizeof magic, 0) >= 0;
   const bool snapshot = magic == kMagic || (magic == 0 && may_be_unfinished);
-  if (!read || !snapshot) return absl::AlreadyExistsError(Cat("cannot make the snapshot ", path, ": it exists and is not a snapshot"));
+  if (!read || !snapshot)
+    return absl::AlreadyExistsError(
+        Cat("cannot make the snapshot ", path, ": it exists and is not a snapshot"));
   return fd;
 }
 
@@ -99,8 +103,8 @@ OwnFiles& Own() {
 // Puts `from` at `to`, and what is there, if anything, at `from`. 0 or errno.
 int Exchange(const std::string& from, const std::string& to) {
   if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) return 0;
-  // Nothing there, or a file system that cannot exchange: then a writer that dies right here leaves a file without
-  // a name that is not marked as over.
+  // Nothing there, or a file system that cannot exchange: then a writer that dies right here leaves a file
+  // without a name that is not marked as over.
   if (errno != ENOENT && errno != EINVAL && errno != ENOSYS) return errno;
   return rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
 }
@@ -115,9 +119,11 @@ absl::Status OpenError(int error, const std::string& path) {
       return absl::NotFoundError(Cat(path, " does not exist"));
     case EACCES:
     case EPERM:
-      if (stat(path.c_str(), &info) != 0) return absl::PermissionDeniedError(Cat(path, ": permission denied"));
-      return absl::PermissionDeniedError(Cat(path, ": permission denied (it belongs to uid ", info.st_uid, ", we are uid ",
-                                             geteuid(), "; its writer can set ?mode= or ?group=)"));
+      if (stat(path.c_str(), &info) != 0)
+        return absl::PermissionDeniedError(Cat(path, ": permission denied"));
+      return absl::PermissionDeniedError(Cat(path, ": permission denied (it belongs to uid ", info.st_uid,
+                                             ", we are uid ", geteuid(),
+                                             "; its writer can set ?mode= or ?group=)"));
     case ENXIO:
       return absl::FailedPreconditionError(Cat(path, " is not a regular file"));
     default:
@@ -128,14 +134,15 @@ absl::Status OpenError(int error, const std::string& path) {
 absl::Status CheckTrust(const struct stat& info, const std::string& path, std::optional<uid_t> believe) {
   if (!S_ISREG(info.st_mode)) return absl::FailedPreconditionError(Cat(path, " is not a regular file"));
   if (info.st_uid != 0 && info.st_uid != geteuid() && (!believe || info.st_uid != *believe)) {
-    return absl::PermissionDeniedError(Cat(path, " is not to be believed: it belongs to uid ", info.st_uid,
-                                           "; only root's, our own (uid ", geteuid(), ")",
-                                           believe ? Cat(" and uid ", *believe, "'s are") : " or that of ?uid= is"));
+    return absl::PermissionDeniedError(
+        Cat(path, " is not to be believed: it belongs to uid ", info.st_uid, "; only root's, our own (uid ",
+            geteuid(), ")", believe ? Cat(" and uid ", *believe, "'s are") : " or that of ?uid= is"));
   }
   if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
     char mode[8];
     std::snprintf(mode, sizeof mode, "%04o", info.st_mode & 07777);
-    return absl::PermissionDeniedError(Cat(path, " is not to be believed: it has mode ", mode, ", so others than its writer may change it"));
+    return absl::PermissionDeniedError(
+        Cat(path, " is not to be believed: it has mode ", mode, ", so others than its writer may change it"));
   }
   return absl::OkStatus();
 }
@@ -178,7 +185,8 @@ absl::StatusOr<std::unique_ptr<FileHome>> FileHome::Take(const std::string& plac
   {
     const std::lock_guard lock(Own().mu);
     if (!Own().paths.insert(home->path_).second) {
-      return absl::AlreadyExistsError(Cat("cannot make the snapshot ", home->path_, ": this process publishes it already"));
+      return absl::AlreadyExistsError(
+          Cat("cannot make the snapshot ", home->path_, ": this process publishes it already"));
     }
     home->registered_ = true;
   }
@@ -270,7 +278,8 @@ SnapshotWriter WriterOf(const Shape& shape) {
   if (shape.writer_namespace != PidNamespace()) {
     writer.state = SnapshotWriter::State::kInvisible;
   } else {
-    writer.state = ProcessAlive(shape.writer_pid, shape.writer_start) ? SnapshotWriter::State::kAlive : SnapshotWriter::State::kDead;
+    writer.state = ProcessAlive(shape.writer_pid, shape.writer_start) ? SnapshotWriter::State::kAlive
+                                                                      : SnapshotWriter::State::kDead;
   }
   return writer;
 }
@@ -290,8 +299,9 @@ absl::StatusOr<FoundFile> FindFile(const ReadPlace& place) {
     if (code == absl::StatusCode::kNotFound) code = file.status().code();
   }
   if (dead) return *std::move(dead);
-  return absl::Status(code, Cat(code == absl::StatusCode::kNotFound ? "no such snapshot: " : "cannot read the snapshot: ",
-                                Join(failures, "; ")));
+  return absl::Status(
+      code, Cat(code == absl::StatusCode::kNotFound ? "no such snapshot: " : "cannot read the snapshot: ",
+                Join(failures, "; ")));
 }
 
 }  // namespace ipcrpc::snapshot

@@ -1,10 +1,10 @@
 // Snapshots at home in files: how the writer puts one at its name, and how readers find it there.
 //
 // A file is made under another name, filled, and then changes places with what is at its own, so that whoever
-// opens it finds it complete. The one before is marked as over, then removed. A writer may die between any two of
-// these steps: a file that somebody may read has a name until it is marked, under which the next writer, or a
-// sweep, finds it and does the rest. The name's lock (transport/names.h) is the writer's; so one that is free has
-// no writer.
+// opens it finds it complete. The one before is marked as over, then removed. A writer may die between any
+// two of these steps: a file that somebody may read has a name until it is marked, under which the next
+// writer, or a sweep, finds it and does the rest. The name's lock (transport/names.h) is the writer's; so one
+// that is free has no writer.
 #pragma once
 
 #include <sys/types.h>
@@ -24,12 +24,12 @@
 
 namespace ipcrpc::snapshot {
 
-// A place of the writer's: its lock, and the file once it is there. When this goes, readers are told, and both go
-// (not in a forked child).
+// A place of the writer's: its lock, and the file once it is there. When this goes, readers are told, and
+// both go (not in a forked child).
 class FileHome {
  public:
-  // INVALID_ARGUMENT: bad place or parameter; ALREADY_EXISTS: somebody alive has it, or what is there is not a snapshot;
-  // FAILED_PRECONDITION: no runtime directory; PERMISSION_DENIED.
+  // INVALID_ARGUMENT: bad place or parameter; ALREADY_EXISTS: somebody alive has it, or what is there is not
+  // a snapshot; FAILED_PRECONDITION: no runtime directory; PERMISSION_DENIED.
   static absl::StatusOr<std::unique_ptr<FileHome>> Take(const std::string& place);
   ~FileHome();
   FileHome(const FileHome&) = delete;
@@ -71,8 +71,8 @@ struct FoundFile {
   std::string path;
   Shape shape;
 };
-// The first whose writer lives, else the first that there is. NOT_FOUND lists all paths tried; other errors: see
-// RawSnapshotReader::Read().
+// The first whose writer lives, else the first that there is. NOT_FOUND lists all paths tried; other errors:
+// see RawSnapshotReader::Read().
 absl::StatusOr<FoundFile> FindFile(const ReadPlace& place);
 
 // Whether the process that made a segment lives; `silence` is left alone.

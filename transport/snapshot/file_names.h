@@ -11,7 +11,8 @@ namespace ipcrpc::snapshot {
 inline constexpr std::string_view kSuffix = ".snap";
 inline constexpr std::string_view kNewSuffix = ".snap.new";
 
-// Tells the readers of a dead writer's snapshot that it is over, and removes it. REQUIRES: the lock of its name.
+// Tells the readers of a dead writer's snapshot that it is over, and removes it. REQUIRES: the lock of its
+// name.
 void RemoveDead(const std::string& path);
 
 }  // namespace ipcrpc::snapshot

@@ -2,17 +2,17 @@
 //
 //   Header | type name, descriptors | slot 0 | slot 1 | slot 2 | slot 3
 //
-// One process writes, any number map it read-only; readers leave no trace, so that none can hold up the writer or
-// another reader. Publication q goes to slot q % 4, so a reader has the time of three publications to copy one, and a
-// writer that dies half-way spoils only a slot that nobody is sent to.
+// One process writes, any number map it read-only; readers leave no trace, so that none can hold up the
+// writer or another reader. Publication q goes to slot q % 4, so a reader has the time of three publications
+// to copy one, and a writer that dies half-way spoils only a slot that nobody is sent to.
 //
-// Writer: q = latest + 1; sequence = 2q - 1; release fence; words; sequence = 2q (release); latest = q (release); wake.
-// Reader: q = latest (acquire); sequence (acquire) must be 2q; copy words; acquire fence; sequence must still be 2q.
-// If a reader copied a word of a later publication, its fence pairs with the writer's, and its second look sees a
-// sequence of that later publication.
+// Writer: q = latest + 1; sequence = 2q - 1; release fence; words; sequence = 2q (release); latest = q
+// (release); wake. Reader: q = latest (acquire); sequence (acquire) must be 2q; copy words; acquire fence;
+// sequence must still be 2q. If a reader copied a word of a later publication, its fence pairs with the
+// writer's, and its second look sees a sequence of that later publication.
 //
-// Behind the bytes of a publication stands its seal, the word 2q: who cuts a file short in the middle of a page makes
-// zeros of the rest of that page, which no signal tells of. Then the seal is zero.
+// Behind the bytes of a publication stands its seal, the word 2q: who cuts a file short in the middle of a
+// page makes zeros of the rest of that page, which no signal tells of. Then the seal is zero.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,8 @@ inline constexpr uint32_t kLayoutVersion = 1;
 inline constexpr uint32_t kSlots = 4;
 inline constexpr uint32_t kAlign = 64;
 
-// `latest` when the segment is over: something newer is at its name, or nothing is. The futex word changes with it.
+// `latest` when the segment is over: something newer is at its name, or nothing is. The futex word changes
+// with it.
 inline constexpr uint64_t kMoved = std::numeric_limits<uint64_t>::max();
 
 // The largest slot, and the largest type name and descriptors.
@@ -48,12 +49,13 @@ struct Header {
   uint32_t type_name_bytes;
   uint32_t descriptor_bytes;  // follow the type name, which follows the header
   uint32_t writer_pid;
-  uint32_t reserved0;           // zero
-  uint64_t writer_start;        // field 22 of /proc/PID/stat
-  uint64_t writer_namespace;    // inode of its PID namespace
-  std::byte reserved1[0x30];    // zero
+  uint32_t reserved0;         // zero
+  uint64_t writer_start;      // field 22 of /proc/PID/stat
+  uint64_t writer_namespace;  // inode of its PID namespace
+  std::byte reserved1[0x30];  // zero
 
-  // What the writer changes. `latest` is the number of the newest publication; its low half is the futex word.
+  // What the writer changes. `latest` is the number of the newest publication; its low half is the futex
+  // word.
   alignas(64) std::atomic<uint64_t> latest;
   alignas(64) std::atomic<int64_t> heartbeat_ns;  // CLOCK_MONOTONIC, when the writer last said that it lives
 
@@ -71,7 +73,9 @@ struct Slot {
   std::atomic<uint64_t> length;    // bytes
   std::byte reserved[48];          // zero
 
-  const std::atomic<uint64_t>* words() const { return reinterpret_cast<const std::atomic<uint64_t>*>(this + 1); }
+  const std::atomic<uint64_t>* words() const {
+    return reinterpret_cast<const std::atomic<uint64_t>*>(this + 1);
+  }
   std::atomic<uint64_t>* words() { return reinterpret_cast<std::atomic<uint64_t>*>(this + 1); }
 };
 static_assert(sizeof(Slot) == kAlign && sizeof(std::atomic<uint64_t>) == 8);

@@ -21,7 +21,8 @@ using snapshot::OwnSegment;
 // A quarter more than is needed now, in whole pages; so that growth is rare.
 uint64_t SlotBytesFor(size_t size) {
   constexpr uint64_t kPage = 4096;
-  return std::min((size + size / 4 + kPage) / kPage * kPage, snapshot::kMaxSlotBytes);  // and room for the seal
+  return std::min((size + size / 4 + kPage) / kPage * kPage,
+                  snapshot::kMaxSlotBytes);  // and room for the seal
 }
 
 // The number after `epoch`. Its low half is never that of kMoved, which has to change the futex word.
@@ -30,7 +31,8 @@ uint64_t Next(uint64_t epoch) {
   return static_cast<uint32_t>(epoch) == static_cast<uint32_t>(snapshot::kMoved) ? epoch + 1 : epoch;
 }
 
-// Where a segment's numbers begin: beyond those of any writer before, which publish less than once a microsecond.
+// Where a segment's numbers begin: beyond those of any writer before, which publish less than once a
+// microsecond.
 uint64_t NowMicros() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
@@ -56,11 +58,13 @@ struct RawSnapshotPublisher::State {
 
 absl::Status RawSnapshotPublisher::State::Publish(const void* data, size_t size) {
   if (owner != getpid()) {
-    return absl::FailedPreconditionError(Cat("snapshot '", place, "' belongs to pid ", owner, ", of which this process was forked"));
+    return absl::FailedPreconditionError(
+        Cat("snapshot '", place, "' belongs to pid ", owner, ", of which this process was forked"));
   }
   constexpr uint64_t kMost = snapshot::CapacityOf(snapshot::kMaxSlotBytes);
   if (size > kMost) {
-    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': ", size, " bytes to publish, ", kMost, " is the most"));
+    return absl::ResourceExhaustedError(
+        Cat("snapshot '", place, "': ", size, " bytes to publish, ", kMost, " is the most"));
   }
   if (!segment || size > segment->capacity() || segment->broken()) return PublishInNew(data, size);
   epoch = Next(epoch);
@@ -69,9 +73,11 @@ absl::Status RawSnapshotPublisher::State::Publish(const void* data, size_t size)
 }
 
 absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t size) {
-  if (schema.type_name.size() > snapshot::kMaxTypeNameBytes || schema.descriptors.size() > snapshot::kMaxDescriptorBytes) {
-    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': type name and descriptors of ", schema.type_name.size(), " and ",
-                                            schema.descriptors.size(), " bytes; ", snapshot::kMaxTypeNameBytes, " and ",
+  if (schema.type_name.size() > snapshot::kMaxTypeNameBytes ||
+      schema.descriptors.size() > snapshot::kMaxDescriptorBytes) {
+    return absl::ResourceExhaustedError(Cat("snapshot '", place, "': type name and descriptors of ",
+                                            schema.type_name.size(), " and ", schema.descriptors.size(),
+                                            " bytes; ", snapshot::kMaxTypeNameBytes, " and ",
                                             snapshot::kMaxDescriptorBytes, " are the most"));
   }
   if (home == nullptr) {

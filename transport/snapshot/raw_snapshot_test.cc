@@ -1,3 +1,5 @@
+#include "ipcrpc/raw_snapshot.h"
+
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,7 +17,6 @@
 #include <thread>
 
 #include "absl/status/status.h"
-#include "ipcrpc/raw_snapshot.h"
 #include "transport/base/strings.h"
 #include "transport/names.h"
 #include "transport/snapshot/layout.h"
@@ -27,10 +28,10 @@ namespace ipcrpc {
 namespace {
 
 using snapshot::Header;
+using std::chrono::steady_clock;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 const SnapshotSchema kSchema = {.fingerprint = 7, .type_name = "test.Text", .descriptors = "descriptors"};
@@ -172,7 +173,8 @@ TEST_F(RawSnapshotTest, AForkedChildIsNotTheWriter) {
     auto inherited = std::make_unique<RawSnapshotPublisher>("inherited", kSchema);
     ASSERT_THAT(Publish(*inherited, "sun"), Succeeds());
     Child child([&] {
-      const bool refused = Publish(publisher, "rain").code == static_cast<int>(absl::StatusCode::kFailedPrecondition);
+      const bool refused =
+          Publish(publisher, "rain").code == static_cast<int>(absl::StatusCode::kFailedPrecondition);
       inherited.reset();
       return refused ? 0 : 1;
     });
@@ -276,8 +278,10 @@ TEST_F(RawSnapshotTest, HeadersThatDoNotAddUpAreRefused) {
   const SnapshotError version = read_with(offsetof(Header, version), 2, 4);
   EXPECT_THAT(version, Fails(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(version.message, HasSubstr("layout version 2"));
-  for (const size_t offset : {offsetof(Header, size), offsetof(Header, slot_bytes), offsetof(Header, slots_offset)}) {
-    for (const uint64_t value : {uint64_t{0}, uint64_t{63}, uint64_t{1} << 20, ~uint64_t{0}, ~uint64_t{0} << 12}) {
+  for (const size_t offset :
+       {offsetof(Header, size), offsetof(Header, slot_bytes), offsetof(Header, slots_offset)}) {
+    for (const uint64_t value :
+         {uint64_t{0}, uint64_t{63}, uint64_t{1} << 20, ~uint64_t{0}, ~uint64_t{0} << 12}) {
       EXPECT_THAT(read_with(offset, value), Fails(absl::StatusCode::kDataLoss)) << offset << " = " << value;
     }
   }
@@ -297,7 +301,8 @@ TEST_F(RawSnapshotTest, AnImpossibleLengthIsRefused) {
   RawSnapshotReader reader("weather");
   ASSERT_THAT(reader.Read(), Succeeds());
   const uint64_t slots = snapshot::SlotsOffset(kSchema.type_name.size() + kSchema.descriptors.size());
-  const uint64_t slot_bytes = (std::filesystem::file_size(Path("weather.snap")) - slots) / snapshot::kSlots - sizeof(snapshot::Slot);
+  const uint64_t slot_bytes =
+      (std::filesystem::file_size(Path("weather.snap")) - slots) / snapshot::kSlots - sizeof(snapshot::Slot);
   ASSERT_THAT(Publish(publisher, "rain"), Succeeds());
   const uint64_t slot = snapshot::SlotOffset(slots, slot_bytes, reader.revision() + 1);
   Damage(Path("weather.snap"), slot + offsetof(snapshot::Slot, length), slot_bytes + 1);
@@ -439,7 +444,8 @@ TEST_F(RawSnapshotTest, TheNextWriterTakesOverAPathToo) {
   EXPECT_EQ(Text(reader), "rain");
 }
 
-// A writer that grew died when the larger file was at its name, and readers of the one before had not been told.
+// A writer that grew died when the larger file was at its name, and readers of the one before had not been
+// told.
 TEST_F(RawSnapshotTest, TheNextWriterTellsTheReadersOfAWriterThatDiedWhileItGrew) {
   for (const std::string& place : {std::string("weather"), Path("elsewhere.bin")}) {
     PublishAndDie(place, "sun");
@@ -520,7 +526,8 @@ TEST_F(RawSnapshotTest, PublishingGrowingAndStoppingWakeWhoWaits) {
   };
   wait_for(1);
   for (int i = 1; i < 20; ++i) {
-    const std::string text = i % 5 == 0 ? std::string(static_cast<size_t>(i) * 10'000, 'x') : std::to_string(i);
+    const std::string text =
+        i % 5 == 0 ? std::string(static_cast<size_t>(i) * 10'000, 'x') : std::to_string(i);
     ASSERT_THAT(Publish(*publisher, text), Succeeds());
     wait_for(i + 1);
   }

@@ -35,9 +35,11 @@ constexpr std::atomic<uint64_t> kNothing{snapshot::kMoved};
 absl::Status DeadWriter(const SnapshotWriter& writer, const std::string& path) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(writer.silence).count();
   if (writer.state == SnapshotWriter::State::kDead) {
-    return absl::UnavailableError(Cat("the writer of ", path, " is dead: pid ", writer.pid, ", last heard of ", seconds, " s ago"));
+    return absl::UnavailableError(
+        Cat("the writer of ", path, " is dead: pid ", writer.pid, ", last heard of ", seconds, " s ago"));
   }
-  return absl::UnavailableError(Cat("the writer of ", path, " has been silent for ", seconds, " s, and its process (pid ", writer.pid,
+  return absl::UnavailableError(Cat("the writer of ", path, " has been silent for ", seconds,
+                                    " s, and its process (pid ", writer.pid,
                                     " of another PID namespace) cannot be seen from here"));
 }
 
@@ -93,11 +95,13 @@ struct RawSnapshotReader::State {
 absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundFile& found) const {
   const SnapshotSchema& schema = found.shape.schema;
   if (!expected.type_name.empty() && schema.type_name != expected.type_name) {
-    return absl::FailedPreconditionError(Cat(found.path, " holds ", schema.type_name.empty() ? "no known message type" : schema.type_name,
-                                             "; expected ", expected.type_name));
+    return absl::FailedPreconditionError(
+        Cat(found.path, " holds ", schema.type_name.empty() ? "no known message type" : schema.type_name,
+            "; expected ", expected.type_name));
   }
   if (options.same_schema_only && schema.fingerprint != expected.fingerprint) {
-    return absl::FailedPreconditionError(Cat(found.path, " holds another version of ", schema.type_name, " than this program knows"));
+    return absl::FailedPreconditionError(
+        Cat(found.path, " holds another version of ", schema.type_name, " than this program knows"));
   }
   return absl::OkStatus();
 }
@@ -107,7 +111,8 @@ absl::Status RawSnapshotReader::State::Open() {
   ASSIGN_OR_RETURN(snapshot::FoundFile found, snapshot::FindFile(where));
   RETURN_IF_ERROR(CheckSchema(found));
   struct stat info;
-  if (fstat(found.fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", found.path));
+  if (fstat(found.fd.get(), &info) != 0)
+    return absl::ErrnoToStatus(errno, Cat("cannot examine ", found.path));
   ASSIGN_OR_RETURN(ViewedSegment view, ViewedSegment::Map(found.fd, found.shape, options.guard_sigbus));
   found.fd.reset();
   file = std::move(found);
@@ -154,20 +159,24 @@ absl::Status RawSnapshotReader::State::Read() {
     }
     if (outcome == ViewedSegment::Outcome::kInvalid) {
       segment.reset();
-      return absl::DataLossError(Cat(file.path, " was cut short, or is not well-formed: no writer leaves it like this"));
+      return absl::DataLossError(
+          Cat(file.path, " was cut short, or is not well-formed: no writer leaves it like this"));
     }
     CpuRelax();
   }
   // Nobody is going to put another in its place: it is on the point of being removed.
-  if (over) return absl::NotFoundError(Cat("no such snapshot: ", file.path, " is over, its writer has stopped"));
-  return absl::AbortedError(Cat("snapshot '", place, "' changed faster than it could be read, ", kAttempts, " times"));
+  if (over)
+    return absl::NotFoundError(Cat("no such snapshot: ", file.path, " is over, its writer has stopped"));
+  return absl::AbortedError(
+      Cat("snapshot '", place, "' changed faster than it could be read, ", kAttempts, " times"));
 }
 
 // ---- its writer --------------------------------------------------------------------------------
 
 SnapshotWriter RawSnapshotReader::State::Writer() const {
   SnapshotWriter writer = snapshot::WriterOf(file.shape);
-  if (segment) writer.silence = std::chrono::nanoseconds(std::max<int64_t>(0, MonotonicNs() - segment->heartbeat_ns()));
+  if (segment)
+    writer.silence = std::chrono::nanoseconds(std::max<int64_t>(0, MonotonicNs() - segment->heartbeat_ns()));
   return writer;
 }
 
@@ -175,7 +184,8 @@ SnapshotWriter RawSnapshotReader::State::Writer() const {
 absl::Status RawSnapshotReader::State::Look() {
   looked_ns = MonotonicNs();
   struct stat info;
-  const bool there = stat(file.path.c_str(), &info) == 0 && info.st_dev == identity.st_dev && info.st_ino == identity.st_ino;
+  const bool there =
+      stat(file.path.c_str(), &info) == 0 && info.st_dev == identity.st_dev && info.st_ino == identity.st_ino;
   if (!there) {
     // Somebody put another in its place without a word to us: Changed().
     segment.reset();
@@ -183,7 +193,8 @@ absl::Status RawSnapshotReader::State::Look() {
   }
   const SnapshotWriter writer = Writer();
   const bool silent = options.max_silence.count() > 0 && writer.silence > options.max_silence;
-  if (writer.state == SnapshotWriter::State::kAlive || (writer.state == SnapshotWriter::State::kInvisible && !silent)) {
+  if (writer.state == SnapshotWriter::State::kAlive ||
+      (writer.state == SnapshotWriter::State::kInvisible && !silent)) {
     return absl::OkStatus();
   }
   return DeadWriter(writer, file.path);
@@ -207,7 +218,8 @@ absl::Status RawSnapshotReader::State::Wait(int64_t deadline_ns) {
       RETURN_IF_ERROR(status);
       continue;
     }
-    if (now >= deadline_ns) return absl::DeadlineExceededError(Cat("snapshot '", place, "' did not change in time"));
+    if (now >= deadline_ns)
+      return absl::DeadlineExceededError(Cat("snapshot '", place, "' did not change in time"));
     FutexWait(snapshot::FutexWord(segment->latest()), static_cast<uint32_t>(revision), FutexScope::kShared,
               std::min(deadline_ns, looked_ns + kLookEveryNs));
   }
@@ -216,7 +228,8 @@ absl::Status RawSnapshotReader::State::Wait(int64_t deadline_ns) {
 
 // ---- the public face ---------------------------------------------------------------------------
 
-RawSnapshotReader::RawSnapshotReader(std::string place, SnapshotReaderOptions options, SnapshotSchema expected)
+RawSnapshotReader::RawSnapshotReader(std::string place, SnapshotReaderOptions options,
+                                     SnapshotSchema expected)
     : state_(new State(std::move(place), options, std::move(expected))), latest_(&kNothing) {}
 
 RawSnapshotReader::~RawSnapshotReader() = default;

@@ -24,7 +24,9 @@ namespace bip = boost::interprocess;
 // What Boost maps: a descriptor that was checked before, so that nobody puts another file in its place.
 struct Mappable {
   int fd;
-  bip::mapping_handle_t get_mapping_handle() const { return bip::ipcdetail::mapping_handle_from_file_handle(fd); }
+  bip::mapping_handle_t get_mapping_handle() const {
+    return bip::ipcdetail::mapping_handle_from_file_handle(fd);
+  }
 };
 
 absl::StatusOr<bip::mapped_region> Map(int fd, size_t size, bip::mode_t mode) {
@@ -71,11 +73,13 @@ uint64_t OwnSegment::Bytes(const SnapshotSchema& schema, uint64_t slot_bytes) {
   return SegmentBytes(SlotsOffset(schema.type_name.size() + schema.descriptors.size()), slot_bytes);
 }
 
-absl::StatusOr<OwnSegment> OwnSegment::Make(const UniqueFd& fd, const SnapshotSchema& schema, uint64_t slot_bytes) {
+absl::StatusOr<OwnSegment> OwnSegment::Make(const UniqueFd& fd, const SnapshotSchema& schema,
+                                            uint64_t slot_bytes) {
   OwnSegment segment;
   const uint64_t size = Bytes(schema, slot_bytes);
   ASSIGN_OR_RETURN(segment.region_, Map(fd.get(), size, bip::read_write));
-  segment.guard_ = BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kReadWrite);
+  segment.guard_ =
+      BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kReadWrite);
   segment.slot_bytes_ = slot_bytes;
   segment.slots_offset_ = SlotsOffset(schema.type_name.size() + schema.descriptors.size());
 
@@ -123,13 +127,15 @@ absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", place));
   if (!ReadAt(fd.get(), 0, bytes, sizeof bytes)) {
-    return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it has ", info.st_size, " bytes, a header alone has ", sizeof(Header)));
+    return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it has ", info.st_size,
+                                             " bytes, a header alone has ", sizeof(Header)));
   }
   const auto* header = reinterpret_cast<const Header*>(bytes);
-  if (header->magic != kMagic) return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it does not begin like one"));
+  if (header->magic != kMagic)
+    return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it does not begin like one"));
   if (header->version != kLayoutVersion) {
-    return absl::FailedPreconditionError(
-        Cat(place, " is a snapshot of layout version ", header->version, "; this program reads version ", kLayoutVersion));
+    return absl::FailedPreconditionError(Cat(place, " is a snapshot of layout version ", header->version,
+                                             "; this program reads version ", kLayoutVersion));
   }
   Shape shape;
   shape.size = header->size;
@@ -141,15 +147,18 @@ absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
   shape.schema.fingerprint = header->fingerprint;
   const uint64_t name_bytes = header->type_name_bytes, descriptor_bytes = header->descriptor_bytes;
 
-  const bool in_bounds = header->slots == kSlots && shape.slot_bytes > 0 && shape.slot_bytes <= kMaxSlotBytes && shape.slot_bytes % kAlign == 0 &&
+  const bool in_bounds = header->slots == kSlots && shape.slot_bytes > 0 &&
+                         shape.slot_bytes <= kMaxSlotBytes && shape.slot_bytes % kAlign == 0 &&
                          name_bytes <= kMaxTypeNameBytes && descriptor_bytes <= kMaxDescriptorBytes;
   if (!in_bounds || shape.slots_offset != SlotsOffset(name_bytes + descriptor_bytes) ||
       shape.size != SegmentBytes(shape.slots_offset, shape.slot_bytes)) {
-    return absl::DataLossError(Cat("the header of ", place, " does not add up: ", header->slots, " slots of ", shape.slot_bytes,
-                                   " bytes from ", shape.slots_offset, " on, in ", shape.size, " bytes"));
+    return absl::DataLossError(Cat("the header of ", place, " does not add up: ", header->slots, " slots of ",
+                                   shape.slot_bytes, " bytes from ", shape.slots_offset, " on, in ",
+                                   shape.size, " bytes"));
   }
   if (static_cast<uint64_t>(info.st_size) < shape.size) {
-    return absl::DataLossError(Cat(place, " has ", info.st_size, " bytes where its header says ", shape.size));
+    return absl::DataLossError(
+        Cat(place, " has ", info.st_size, " bytes where its header says ", shape.size));
   }
   shape.schema.type_name.resize(name_bytes);
   shape.schema.descriptors.resize(descriptor_bytes);
@@ -165,7 +174,9 @@ absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
 absl::StatusOr<ViewedSegment> ViewedSegment::Map(const UniqueFd& fd, const Shape& shape, bool guard) {
   ViewedSegment segment;
   ASSIGN_OR_RETURN(segment.region_, snapshot::Map(fd.get(), shape.size, bip::read_only));
-  if (guard) segment.guard_ = BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kRead);
+  if (guard)
+    segment.guard_ =
+        BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kRead);
   segment.slot_bytes_ = shape.slot_bytes;
   segment.slots_offset_ = shape.slots_offset;
   return segment;
@@ -195,7 +206,8 @@ void MarkMoved(const UniqueFd& fd) {
   uint64_t magic = 0;
   uint32_t version = 0;
   // It may have been cut short; what counts is that `latest` is still there.
-  if (fstat(fd.get(), &info) != 0 || info.st_size < static_cast<off_t>(offsetof(Header, latest) + sizeof(uint64_t)) ||
+  if (fstat(fd.get(), &info) != 0 ||
+      info.st_size < static_cast<off_t>(offsetof(Header, latest) + sizeof(uint64_t)) ||
       !ReadAt(fd.get(), offsetof(Header, magic), &magic, sizeof magic) || magic != kMagic ||
       !ReadAt(fd.get(), offsetof(Header, version), &version, sizeof version) || version != kLayoutVersion) {
     return;

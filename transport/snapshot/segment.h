@@ -1,5 +1,5 @@
-// Memory that holds a snapshot: made and written here, or made elsewhere and only read here. Where the descriptor
-// comes from is another's business (file_home.h); a sealed memfd will do as well as a file.
+// Memory that holds a snapshot: made and written here, or made elsewhere and only read here. Where the
+// descriptor comes from is another's business (file_home.h); a sealed memfd will do as well as a file.
 #pragma once
 
 #include <boost/interprocess/mapped_region.hpp>
@@ -23,7 +23,8 @@ class OwnSegment {
   // Bytes of a segment with slots of `slot_bytes` each (a multiple of kAlign).
   static uint64_t Bytes(const SnapshotSchema& schema, uint64_t slot_bytes);
   // Maps `fd`, zeroes of Bytes() length, and writes the header, as of this process.
-  static absl::StatusOr<OwnSegment> Make(const UniqueFd& fd, const SnapshotSchema& schema, uint64_t slot_bytes);
+  static absl::StatusOr<OwnSegment> Make(const UniqueFd& fd, const SnapshotSchema& schema,
+                                         uint64_t slot_bytes);
 
   // Makes `data` publication `epoch`. REQUIRES: epoch grows, and is not kMoved; size <= capacity().
   void Publish(uint64_t epoch, const void* data, size_t size);
@@ -53,7 +54,8 @@ struct Shape {
   SnapshotSchema schema;
 };
 
-// FAILED_PRECONDITION: not a snapshot, or of another layout version; DATA_LOSS: not well-formed. The messages start with `place`.
+// FAILED_PRECONDITION: not a snapshot, or of another layout version; DATA_LOSS: not well-formed. The messages
+// start with `place`.
 absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place);
 
 // A segment of another's, mapped read-only.
@@ -84,8 +86,8 @@ class ViewedSegment {
   uint64_t slots_offset_ = 0;
 };
 
-// Marks the snapshot in `fd`, open for writing, as over, if it is one; all its readers and sleepers see that. Through the file, so
-// that it reaches them also where our own mapping is broken.
+// Marks the snapshot in `fd`, open for writing, as over, if it is one; all its readers and sleepers see that.
+// Through the file, so that it reaches them also where our own mapping is broken.
 void MarkMoved(const UniqueFd& fd);
 
 }  // namespace ipcrpc::snapshot

@@ -1,5 +1,5 @@
-// Writers that publish flat out and are killed at any moment, readers in processes of their own that must never see
-// anything torn.
+// Writers that publish flat out and are killed at any moment, readers in processes of their own that must
+// never see anything torn.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -64,7 +64,8 @@ struct Shared {
 class TortureTest : public testing::Test {
  protected:
   TortureTest()
-      : shared_(new(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Shared()) {}
+      : shared_(new (mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))
+                    Shared()) {}
   ~TortureTest() override { munmap(shared_, sizeof(Shared)); }
 
   int Read() {
@@ -152,7 +153,8 @@ TEST_F(TortureTest, ReadersNeverSeeTornDataWhoeverIsKilled) {
   EXPECT_EQ(shared_->cut, 0u);
   EXPECT_EQ(shared_->other, 0u);
   EXPECT_TRUE(dir_.empty());
-  std::printf("%lu published, %lu read, %lu times busy\n", shared_->published.load(), shared_->read.load(), shared_->busy.load());
+  std::printf("%lu published, %lu read, %lu times busy\n", shared_->published.load(), shared_->read.load(),
+              shared_->busy.load());
 }
 
 TEST_F(TortureTest, ReadersAndWriterSurviveFilesCutUnderThem) {
@@ -172,7 +174,8 @@ TEST_F(TortureTest, ReadersAndWriterSurviveFilesCutUnderThem) {
   EXPECT_EQ(shared_->torn, 0u);
   EXPECT_EQ(shared_->other, 0u);
   EXPECT_GT(shared_->cut, 0u);
-  std::printf("%lu published, %lu read, %lu times cut short\n", shared_->published.load(), shared_->read.load(), shared_->cut.load());
+  std::printf("%lu published, %lu read, %lu times cut short\n", shared_->published.load(),
+              shared_->read.load(), shared_->cut.load());
 }
 
 // The same in one process, where ThreadSanitizer sees it.

@@ -13,7 +13,8 @@ namespace ipcrpc {
 
 class Child {
  public:
-  // Runs `body`, whose result is the exit code, and nothing of what this process does at exit. Dies with its parent.
+  // Runs `body`, whose result is the exit code, and nothing of what this process does at exit. Dies with its
+  // parent.
   template <typename Body>
   explicit Child(Body body) : pid_(fork()) {
     if (pid_ < 0) abort();

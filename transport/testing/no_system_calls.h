@@ -18,8 +18,8 @@
 
 namespace ipcrpc {
 
-// Kills this process with SIGSYS at any system call but read, write and exiting. (Not the strict mode of seccomp, which
-// takes away the clock of the vDSO, too.)
+// Kills this process with SIGSYS at any system call but read, write and exiting. (Not the strict mode of
+// seccomp, which takes away the clock of the vDSO, too.)
 inline void ForbidSystemCalls() {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -31,7 +31,8 @@ inline void ForbidSystemCalls() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog filter = {.len = sizeof program / sizeof program[0], .filter = program};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) abort();
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+    abort();
 }
 
 }  // namespace ipcrpc

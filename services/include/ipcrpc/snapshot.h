@@ -1,5 +1,6 @@
-// Snapshots: the newest message of some type, left in shared memory by one process for any number of others. Reading it
-// is no call: an unchanged one costs one load, a changed one a copy and a parse, and neither a system call.
+// Snapshots: the newest message of some type, left in shared memory by one process for any number of others.
+// Reading it is no call: an unchanged one costs one load, a changed one a copy and a parse, and neither a
+// system call.
 //
 //   ipcrpc::SnapshotPublisher<Weather> publisher("weather?mode=0644");
 //   publisher.Publish(weather);                          // in the daemon, whenever it changes
@@ -25,7 +26,8 @@
 
 namespace ipcrpc {
 
-// What a snapshot of messages of this type says of itself. The fingerprint is a hash of the type and of all that its fields reach.
+// What a snapshot of messages of this type says of itself. The fingerprint is a hash of the type and of all
+// that its fields reach.
 IPCRPC_EXPORT SnapshotSchema SnapshotSchemaOf(const google::protobuf::Descriptor& type);
 
 namespace internal {
@@ -40,11 +42,13 @@ class SnapshotPublisher {
   static_assert(std::is_base_of_v<google::protobuf::Message, T>, "a snapshot holds a protobuf message");
 
  public:
-  explicit SnapshotPublisher(std::string place) : raw_(std::move(place), SnapshotSchemaOf(*T::descriptor())) {}
+  explicit SnapshotPublisher(std::string place)
+      : raw_(std::move(place), SnapshotSchemaOf(*T::descriptor())) {}
 
   Status Publish(const T& message) {
     const size_t size = message.ByteSizeLong();
-    if (size > INT_MAX) return Status(StatusCode::RESOURCE_EXHAUSTED, "the message is too large for a snapshot");
+    if (size > INT_MAX)
+      return Status(StatusCode::RESOURCE_EXHAUSTED, "the message is too large for a snapshot");
     if (bytes_.size() < size) bytes_.resize(size);
     message.SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(bytes_.data()));
     return internal::ToStatus(raw_.Publish(bytes_.data(), size));
@@ -66,11 +70,13 @@ class SnapshotReader {
 
  public:
   explicit SnapshotReader(std::string place, SnapshotReaderOptions options = {})
-      : raw_(std::move(place), options, SnapshotSchemaOf(*T::descriptor())), asks_(options.max_silence.count() > 0) {}
+      : raw_(std::move(place), options, SnapshotSchemaOf(*T::descriptor())),
+        asks_(options.max_silence.count() > 0) {}
 
   // The newest message, which stays as it is until another Read() gives a newer one. Null: see status().
   const T* Read() {
-    if (!raw_.Changed() && !asks_ && parsed_) [[likely]] return current_;
+    if (!raw_.Changed() && !asks_ && parsed_) [[likely]]
+      return current_;
     return ReadChanged();
   }
   // Why Read() gave null.
@@ -98,7 +104,8 @@ class SnapshotReader {
 
   void Parse() {
     if (!spare_->ParseFromArray(raw_.data(), static_cast<int>(raw_.size()))) {
-      status_ = Status(StatusCode::DATA_LOSS, raw_.path() + ": what is published is no " + T::descriptor()->full_name());
+      status_ = Status(StatusCode::DATA_LOSS,
+                       raw_.path() + ": what is published is no " + T::descriptor()->full_name());
       return;
     }
     std::swap(current_, spare_);

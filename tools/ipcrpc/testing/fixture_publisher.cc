@@ -1,5 +1,5 @@
-// fixture_publisher PLACE: publishes an EchoResponse for each line of standard input ("TEXT", red), and says "published" each
-// time. At the end of input it stops as a daemon does.
+// fixture_publisher PLACE: publishes an EchoResponse for each line of standard input ("TEXT", red), and says
+// "published" each time. At the end of input it stops as a daemon does.
 #include <iostream>
 #include <string>
 

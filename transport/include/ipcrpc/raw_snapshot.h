@@ -1,9 +1,9 @@
-// Raw snapshots: the newest state of something, left in shared memory by one process for any number of others, which read
-// it without asking anybody. Bytes alone; ipcrpc/snapshot.h has them typed.
+// Raw snapshots: the newest state of something, left in shared memory by one process for any number of
+// others, which read it without asking anybody. Bytes alone; ipcrpc/snapshot.h has them typed.
 //
-// A place is a name ("monitor.net": the file monitor.net.snap in the runtime directory) or a path with a slash, and
-// parameters: ?mode=0644&group=adm where it is made (0600 when left out; nobody else may write), ?uid=NAME where it is
-// read (a further owner to believe, beside root and oneself).
+// A place is a name ("monitor.net": the file monitor.net.snap in the runtime directory) or a path with a
+// slash, and parameters: ?mode=0644&group=adm where it is made (0600 when left out; nobody else may write),
+// ?uid=NAME where it is read (a further owner to believe, beside root and oneself).
 #pragma once
 
 #include <sys/types.h>
@@ -29,15 +29,18 @@ struct SnapshotError {
   bool ok() const { return code == 0; }
 };
 
-// What the bytes of a snapshot are. Travels with it, so that a reader without the types can make sense of them.
+// What the bytes of a snapshot are. Travels with it, so that a reader without the types can make sense of
+// them.
 struct SnapshotSchema {
   uint64_t fingerprint = 0;
-  std::string type_name{};    // "pkg.Message"
-  std::string descriptors{};  // google.protobuf.FileDescriptorSet, serialised; what is imported before who imports it
+  std::string type_name{};  // "pkg.Message"
+  std::string
+      descriptors{};  // google.protobuf.FileDescriptorSet, serialised; what is imported before who imports it
 };
 
-// The writing side. Nobody can be at one name twice. Made at the first Publish(); when this is destroyed the file is
-// removed and its readers see that it is over. After fork() it belongs to the parent alone. Thread-safe.
+// The writing side. Nobody can be at one name twice. Made at the first Publish(); when this is destroyed the
+// file is removed and its readers see that it is over. After fork() it belongs to the parent alone.
+// Thread-safe.
 class IPCRPC_EXPORT RawSnapshotPublisher {
  public:
   RawSnapshotPublisher(std::string place, SnapshotSchema schema);
@@ -45,13 +48,14 @@ class IPCRPC_EXPORT RawSnapshotPublisher {
   RawSnapshotPublisher(const RawSnapshotPublisher&) = delete;
   RawSnapshotPublisher& operator=(const RawSnapshotPublisher&) = delete;
 
-  // Replaces what readers see, and wakes those that wait. Never waits for a reader. A larger message than any before may
-  // need a new file, which readers find by themselves.
-  // ALREADY_EXISTS: another process has the name; INVALID_ARGUMENT: bad place; FAILED_PRECONDITION: no runtime directory, or
-  // in a forked child; PERMISSION_DENIED; RESOURCE_EXHAUSTED: no memory, or more than 256 MiB. What was there stays.
+  // Replaces what readers see, and wakes those that wait. Never waits for a reader. A larger message than any
+  // before may need a new file, which readers find by themselves. ALREADY_EXISTS: another process has the
+  // name; INVALID_ARGUMENT: bad place; FAILED_PRECONDITION: no runtime directory, or in a forked child;
+  // PERMISSION_DENIED; RESOURCE_EXHAUSTED: no memory, or more than 256 MiB. What was there stays.
   SnapshotError Publish(const void* data, size_t size);
 
-  // Tells readers that the writer lives. Publish() does, too; between publications once a second is right. No system call.
+  // Tells readers that the writer lives. Publish() does, too; between publications once a second is right. No
+  // system call.
   void Beat();
 
   // The file, once it is made.
@@ -63,14 +67,14 @@ class IPCRPC_EXPORT RawSnapshotPublisher {
 };
 
 struct SnapshotReaderOptions {
-  // Survive a file that is cut short under us (DATA_LOSS instead of SIGBUS). Takes the process's SIGBUS handler while
-  // something is mapped; signals that are not ours go to the one before.
+  // Survive a file that is cut short under us (DATA_LOSS instead of SIGBUS). Takes the process's SIGBUS
+  // handler while something is mapped; signals that are not ours go to the one before.
   bool guard_sigbus = true;
-  // When the writer has not said for so long that it lives, Read() looks whether it does, and gives UNAVAILABLE if not. It
-  // costs a look at the clock for each Read(). 0: Read() never asks.
+  // When the writer has not said for so long that it lives, Read() looks whether it does, and gives
+  // UNAVAILABLE if not. It costs a look at the clock for each Read(). 0: Read() never asks.
   std::chrono::nanoseconds max_silence{0};
-  // Refuse another schema than the expected one, not only another type name. Messages of one type understand one another across
-  // versions, so this is for those who want to know.
+  // Refuse another schema than the expected one, not only another type name. Messages of one type understand
+  // one another across versions, so this is for those who want to know.
   bool same_schema_only = false;
 };
 
@@ -86,12 +90,13 @@ struct SnapshotWriter {
   std::chrono::nanoseconds silence{0};  // since it last said that it lives
 };
 
-// The reading side. By one thread at a time. Maps the file at the first Read() and finds its successor when it is replaced;
-// any other Read() makes no system call.
+// The reading side. By one thread at a time. Maps the file at the first Read() and finds its successor when
+// it is replaced; any other Read() makes no system call.
 class IPCRPC_EXPORT RawSnapshotReader {
  public:
   // `expected`: with a type name, other types are refused.
-  explicit RawSnapshotReader(std::string place, SnapshotReaderOptions options = {}, SnapshotSchema expected = {});
+  explicit RawSnapshotReader(std::string place, SnapshotReaderOptions options = {},
+                             SnapshotSchema expected = {});
   ~RawSnapshotReader();
   RawSnapshotReader(const RawSnapshotReader&) = delete;
   RawSnapshotReader& operator=(const RawSnapshotReader&) = delete;
@@ -100,9 +105,10 @@ class IPCRPC_EXPORT RawSnapshotReader {
   bool Changed() const { return latest_->load(std::memory_order_acquire) != revision_; }
 
   // Brings data() up to date, or leaves it as it was.
-  // NOT_FOUND: no such snapshot, or its writer has stopped (the message lists the paths tried); PERMISSION_DENIED: may not be
-  // read, or is not to be believed; FAILED_PRECONDITION: not a snapshot, or of another type or layout; ABORTED: the writer was faster
-  // than 8 attempts; DATA_LOSS: the file was cut short or is not well-formed; UNAVAILABLE: its writer is dead (max_silence).
+  // NOT_FOUND: no such snapshot, or its writer has stopped (the message lists the paths tried);
+  // PERMISSION_DENIED: may not be read, or is not to be believed; FAILED_PRECONDITION: not a snapshot, or of
+  // another type or layout; ABORTED: the writer was faster than 8 attempts; DATA_LOSS: the file was cut short
+  // or is not well-formed; UNAVAILABLE: its writer is dead (max_silence).
   SnapshotError Read();
 
   // What Read() copied last: until the next Read(). Aligned to 8.
@@ -111,8 +117,8 @@ class IPCRPC_EXPORT RawSnapshotReader {
   // Its number, 0 before the first; grows, also from one writer to the next.
   uint64_t revision() const { return revision_; }
 
-  // Sleeps until Changed(). REQUIRES: a Read() that went well. DEADLINE_EXCEEDED; UNAVAILABLE: its writer died, which is seen
-  // within a second.
+  // Sleeps until Changed(). REQUIRES: a Read() that went well. DEADLINE_EXCEEDED; UNAVAILABLE: its writer
+  // died, which is seen within a second.
   SnapshotError WaitForChange(std::chrono::steady_clock::time_point deadline);
 
   // Asks the system about the writer of what was read last.
