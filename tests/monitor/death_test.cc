@@ -20,6 +20,13 @@ milliseconds Since(steady_clock::time_point begin) {
   return std::chrono::ceil<milliseconds>(steady_clock::now() - begin);
 }
 
+// Waits until all its threads are in that state.
+void ExpectState(pid_t pid, char state) {
+  const auto end = steady_clock::now() + milliseconds(5000);
+  while (StatesOf(pid) != std::set<char>{state} && steady_clock::now() < end) std::this_thread::yield();
+  EXPECT_EQ(StatesOf(pid), std::set<char>{state});
+}
+
 class Death : public EachScheme {
  protected:
   // A client in the middle of a call that the daemon, which stands still, does not answer.
@@ -28,16 +35,11 @@ class Death : public EachScheme {
         std::make_unique<Process>(std::vector<std::string>{Built("monitor_client"), "blocked", address()});
     EXPECT_EQ(client->Line(Process::kOut), "ready") << client->rest(Process::kErr);
     daemon.Signal(SIGSTOP);
+    ExpectState(daemon.pid(), 'T');
     client->Tell("go on");
     EXPECT_EQ(client->Line(Process::kOut), "calling");
     // It waits once it sleeps, having published its request and spun.
-    for (const auto end = steady_clock::now() + milliseconds(5000); StateOf(client->pid()) != 'S';) {
-      if (steady_clock::now() > end) {
-        ADD_FAILURE() << "the client does not wait";
-        break;
-      }
-      std::this_thread::yield();
-    }
+    ExpectState(client->pid(), 'S');
     return client;
   }
 

@@ -159,10 +159,15 @@ std::string TextOf(const std::string& path) {
   return text.str();
 }
 
-char StateOf(pid_t pid) {
-  const std::string stat = TextOf("/proc/" + std::to_string(pid) + "/stat");
-  const size_t name_end = stat.rfind(')');
-  return name_end == std::string::npos || name_end + 2 >= stat.size() ? '\0' : stat[name_end + 2];
+std::set<char> StatesOf(pid_t pid) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  std::set<char> states;
+  for (const std::string& task : NamesIn(tasks)) {
+    const std::string stat = TextOf(tasks + task + "/stat");
+    const size_t name_end = stat.rfind(')');
+    if (name_end != std::string::npos && name_end + 2 < stat.size()) states.insert(stat[name_end + 2]);
+  }
+  return states;
 }
 
 std::map<std::string, int> ThreadsOf(pid_t pid) {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,8 +63,8 @@ struct Outcome {
 Outcome RunProgram(const std::vector<std::string>& arguments,
                    std::chrono::milliseconds timeout = std::chrono::seconds(30));
 
-// The state letter of a process's main thread ('S': it sleeps), 0 when there is none.
-char StateOf(pid_t pid);
+// The state letters of a process's threads ('S': it sleeps, 'T': stopped), without repetition.
+std::set<char> StatesOf(pid_t pid);
 // How many threads a process has, by name.
 std::map<std::string, int> ThreadsOf(pid_t pid);
 int DescriptorsOf(pid_t pid);
