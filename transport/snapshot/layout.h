@@ -11,8 +11,9 @@
 // sequence must still be 2q. If a reader copied a word of a later publication, its fence pairs with the
 // writer's, and its second look sees a sequence of that later publication.
 //
-// Behind the bytes of a publication stands its seal, the word 2q: who cuts a file short in the middle of a
-// page makes zeros of the rest of that page, which no signal tells of. Then the seal is zero.
+// Behind the bytes of a publication stands its seal, the word 2q plus the sum of its words: who cuts a file short in
+// the middle of a page makes zeros of the rest of that page, which no signal tells of. Then the seal is zero; or, when
+// the cut came while the writer was in that page, it contradicts the words before it.
 #pragma once
 
 #include <atomic>
@@ -82,6 +83,8 @@ static_assert(sizeof(Slot) == kAlign && sizeof(std::atomic<uint64_t>) == 8);
 static_assert(std::endian::native == std::endian::little, "the futex word is the first half of `latest`");
 
 constexpr uint64_t WordsFor(uint64_t bytes) { return (bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t); }
+constexpr uint64_t SealOf(uint64_t epoch, uint64_t sum) { return 2 * epoch + sum; }
+
 // The most that fits beside its seal.
 constexpr uint64_t CapacityOf(uint64_t slot_bytes) { return slot_bytes - sizeof(uint64_t); }
 constexpr uint64_t AlignUp(uint64_t bytes) { return (bytes + kAlign - 1) & ~uint64_t{kAlign - 1}; }

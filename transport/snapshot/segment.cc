@@ -50,17 +50,21 @@ bool ReadAt(int fd, uint64_t offset, void* to, size_t size) {
   return true;
 }
 
-void StoreWords(std::atomic<uint64_t>* to, const void* data, size_t size) {
+// Stores them, and says their sum.
+uint64_t StoreWords(std::atomic<uint64_t>* to, const void* data, size_t size) {
+  uint64_t sum = 0;
   const char* from = static_cast<const char*>(data);
   for (; size >= sizeof(uint64_t); size -= sizeof(uint64_t), from += sizeof(uint64_t)) {
     uint64_t word;
     std::memcpy(&word, from, sizeof word);
     (to++)->store(word, std::memory_order_relaxed);
+    sum += word;
   }
-  if (size == 0) return;
+  if (size == 0) return sum;
   uint64_t word = 0;
   std::memcpy(&word, from, size);
   to->store(word, std::memory_order_relaxed);
+  return sum + word;
 }
 
 void Wake(const std::atomic<uint64_t>& latest) { FutexWake(FutexWord(latest), FutexScope::kShared, INT_MAX); }
@@ -109,8 +113,8 @@ void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
   slot->sequence.store(2 * epoch - 1, std::memory_order_relaxed);
   ReleaseFence();  // pairs with the acquire fence in ViewedSegment::Copy
   slot->length.store(size, std::memory_order_relaxed);
-  StoreWords(slot->words(), data, size);
-  slot->words()[WordsFor(size)].store(2 * epoch, std::memory_order_relaxed);
+  const uint64_t sum = StoreWords(slot->words(), data, size);
+  slot->words()[WordsFor(size)].store(SealOf(epoch, sum), std::memory_order_relaxed);
   slot->sequence.store(2 * epoch, std::memory_order_release);
   Beat();
   own->latest.store(epoch, std::memory_order_release);
@@ -191,8 +195,9 @@ ViewedSegment::Outcome ViewedSegment::Copy(uint64_t epoch, uint64_t* to, size_t&
   if (length <= CapacityOf(slot_bytes_)) {
     const std::atomic<uint64_t>* words = slot->words();
     const size_t count = WordsFor(length);
-    for (size_t i = 0; i < count; ++i) to[i] = words[i].load(std::memory_order_relaxed);
-    sealed = words[count].load(std::memory_order_relaxed) == 2 * epoch;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; ++i) sum += to[i] = words[i].load(std::memory_order_relaxed);
+    sealed = words[count].load(std::memory_order_relaxed) == SealOf(epoch, sum);
   }
   AcquireFence();  // pairs with the release fence in OwnSegment::Publish
   if (slot->sequence.load(std::memory_order_relaxed) != 2 * epoch) return Outcome::kBusy;
