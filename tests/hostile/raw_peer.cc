@@ -289,6 +289,10 @@ bool RawShmClient::Send(std::string_view frame, int patience_ms) {
 // As far as the server's ring has not been swapped: enough for what the tests ask.
 std::optional<std::string> RawShmClient::Receive(int timeout_ms) {
   const int64_t until = NowMs() + timeout_ms;
+  if (peer_ == nullptr) {  // never greeted: there is nothing but the end
+    while (!closed() && NowMs() < until) usleep(200);
+    return std::nullopt;
+  }
   const uint32_t size = kMinRingBytes;
   const auto* peer_ring = reinterpret_cast<const std::byte*>(peer_) + kRingOffset;
   for (;;) {
