@@ -111,7 +111,7 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       // Left alone until the status is known to be OK.
       Await([this] { return stream_->over(); });
       has_response = true;
-      if (stream_->status().ok()) {
+      if (stream_->ok()) {
         const auto bytes = stream_->Take();
         parsed = bytes.has_value() && response->parse(response->message, bytes->data(), bytes->size());
       }

@@ -104,6 +104,8 @@ class Connection : public PollTarget {
   IoRuntime& runtime() const { return *runtime_; }
 
  private:
+  static constexpr int kFramesPerTurn = 64;
+
   template <typename Done>
   bool Lead(Done&& done, int64_t deadline_ns);
   bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_seq_cst); }
@@ -192,10 +194,13 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
 
 template <typename Done>
 bool Connection::Lead(Done&& done, int64_t deadline_ns) {
+  // After a pause one frame, which may be what this waits for: to look for the next one costs a cache miss.
+  int frames = 1;
   for (;;) {
-    const Link::Progress progress = link_->Poll(*this, 64);
+    const Link::Progress progress = link_->Poll(*this, frames);
     if (progress == Link::Progress::kClosed) CloseStreams();
     if (done()) return true;
+    frames = progress == Link::Progress::kFrames ? kFramesPerTurn : 1;
     if (progress == Link::Progress::kFrames) continue;
     if (deadline_ns != kNoDeadline && MonotonicNs() >= deadline_ns) return false;
     link_->Wait(deadline_ns);

@@ -101,6 +101,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
   // After over(), as are the next two; OK before.
   Status status() const;
+  bool ok() const { return !over() || status_.ok(); }
   // When it was over, CLOCK_MONOTONIC; only kept when not with OK.
   int64_t failed_at_ns() const;
   // The reader's, once each: after initial_seen(), after over().

@@ -156,9 +156,11 @@ bool Poller::Pass(bool* busy) {
     Harvest(0);
   }
   bool left = false;
+  // After a pause the first frame is dealt with before the next is looked for, which costs a cache miss.
+  const int frames = was_busy_ ? kFramesPerTurn : 1;
   for (size_t i = 0; i < hot_.size(); ++i) {
     Entry& entry = *hot_[i];  // stays there at least until the end of this loop
-    if (entry.hot) *busy |= PollEntry(entry);
+    if (entry.hot) *busy |= PollEntry(entry, frames);
     left |= !entry.hot;
     if (tasks_head_ != nullptr) {
       *busy = true;
@@ -167,12 +169,13 @@ bool Poller::Pass(bool* busy) {
   }
   if (left) std::erase_if(hot_, [](const EntryPtr& entry) { return !entry->hot; });
   if (++passes_ % kCoolEveryPasses == 0 && hot_.size() > 1) CoolIdle(/*all=*/false);
+  was_busy_ = *busy;
   return true;
 }
 
-bool Poller::PollEntry(Entry& entry) {
+bool Poller::PollEntry(Entry& entry, int frames) {
   Link& link = entry.target->link();
-  switch (link.Poll(*entry.target, kFramesPerTurn)) {
+  switch (link.Poll(*entry.target, frames)) {
     case Link::Progress::kFrames:
       entry.last_busy_ticks = 0;
       return true;

@@ -96,7 +96,7 @@ class Poller {
 
   bool Pass(bool* busy);        // false: no longer driving
   bool RunTasks();              // false: no longer driving
-  bool PollEntry(Entry& entry);  // true: it was busy
+  bool PollEntry(Entry& entry, int frames);  // true: it was busy
   void TakeCommands();
   void Harvest(int timeout_ms);
   void Heat(const std::shared_ptr<Entry>& entry);
@@ -123,6 +123,7 @@ class Poller {
   PollerTask* tasks_tail_ = nullptr;
   SpinPolicy spin_;
   uint32_t passes_ = 0;
+  bool was_busy_ = false;  // in the last pass
   uint64_t last_harvest_ticks_ = 0;
   bool watched_ = false;
 

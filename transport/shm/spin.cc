@@ -10,7 +10,7 @@ namespace {
 constexpr uint64_t kMinBudgetUs = 5;
 constexpr uint64_t kMaxBudgetUs = 100;
 constexpr uint64_t kSeedWakeUs = 25;          // until a sleep has been measured
-constexpr uint64_t kContendedYieldUs = 20;    // a yield that takes longer ran somebody else
+constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran somebody else than the peer and our own ticks
 constexpr uint64_t kMinYieldBackoffUs = 10'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 constexpr uint32_t kRetryEvery = 64;
