@@ -144,6 +144,12 @@ TEST_P(Processes, StoppedClientHoldsUpNobody) {
   StopServer();
 }
 
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitized = true;
+#else
+constexpr bool kThreadSanitized = false;
+#endif
+
 // Runs in a child; what it returns is its exit status.
 int InChild(const std::function<int()>& child) {
   const pid_t pid = fork();
@@ -154,7 +160,7 @@ int InChild(const std::function<int()>& child) {
 }
 
 TEST_P(Processes, ForkedChildrenAreToldAndMayMakeTheirOwnChannel) {
-  if (kSanitized) GTEST_SKIP() << "a forked child of a program with threads cannot start any under a sanitizer";
+  if (kThreadSanitized) GTEST_SKIP() << "under ThreadSanitizer a forked child of a program with threads cannot start any";
   Process server({"serve", address()});
   auto channel = ipcrpc::CreateChannel(address());
   auto stub = Methods::NewStub(channel);
@@ -205,7 +211,7 @@ TEST_P(Processes, ForkedChildrenAreToldAndMayMakeTheirOwnChannel) {
 }
 
 TEST_P(Processes, ForkedChildrenOfAServerLeaveItAlone) {
-  if (kSanitized) GTEST_SKIP() << "a forked child of a program with threads cannot start any under a sanitizer";
+  if (kThreadSanitized) GTEST_SKIP() << "under ThreadSanitizer a forked child of a program with threads cannot start any";
   Start();
   Msg response;
   ClientContext before;
