@@ -48,28 +48,33 @@ std::vector<Row> MakeRows(const Plan& plan, const std::string& directory, const 
   const auto add = [&](const std::string& name, Placement placement, WorkloadFactory make) {
     if (name.find(only) != std::string::npos) rows.push_back({name, placement, std::move(make), {}});
   };
-  const auto add_calls = [&](Placement placement) {
-    add(kShm, placement, [] { return RpcEcho("shm:unary"); });
-    add(kUnix, placement, [] { return RpcEcho("unix:unary"); });
-    if (const std::string program = GrpcEchoProgram(); !program.empty()) {
-      add(kGrpc, placement, [program, directory] { return GrpcEcho(program, directory + "/grpc.sock"); });
-    }
+  const auto add_grpc = [&](Placement placement) {
+    const std::string program = GrpcEchoProgram();
+    if (!program.empty()) add(kGrpc, placement, [=] { return GrpcEcho(program, directory + "/grpc.sock"); });
   };
+  const auto shm = [] { return RpcEcho("shm:unary"); };
+  const auto unix_socket = [] { return RpcEcho("unix:unary"); };
   const auto ring_spin_futex = [] { return RingEcho({.spin_us = 50}); };
-  const auto ring_futex = [] { return RingEcho({}); };
+  // Like beside like: the host may move a processor at any time, and what is compared should run close together.
   if (plan.server_cpu >= 0) {
-    add(kCacheLine, Placement::kTwoCores, CacheLinePingPong);
-    add(kRingSpin, Placement::kTwoCores, [] { return RingEcho({.forever = true}); });
-    add(kRingSpinFutex, Placement::kTwoCores, ring_spin_futex);
-    add(kFutex, Placement::kTwoCores, FutexPingPong);
-    add(kSocket, Placement::kTwoCores, SocketPingPong);
-    add_calls(Placement::kTwoCores);
+    const auto two = Placement::kTwoCores;
+    add(kCacheLine, two, CacheLinePingPong);
+    add(kRingSpin, two, [] { return RingEcho({.forever = true}); });
+    add(kShm, two, shm);
+    add(kRingSpinFutex, two, ring_spin_futex);
+    add(kFutex, two, FutexPingPong);
+    add(kSocket, two, SocketPingPong);
+    add(kUnix, two, unix_socket);
+    add_grpc(two);
   }
-  add(kFutex, Placement::kOneCore, FutexPingPong);
-  add(kRingFutex, Placement::kOneCore, ring_futex);
-  add(kRingSpinFutex, Placement::kOneCore, ring_spin_futex);
-  add(kSocket, Placement::kOneCore, SocketPingPong);
-  add_calls(Placement::kOneCore);
+  const auto one = Placement::kOneCore;
+  add(kFutex, one, FutexPingPong);
+  add(kRingFutex, one, [] { return RingEcho({}); });
+  add(kShm, one, shm);
+  add(kRingSpinFutex, one, ring_spin_futex);
+  add(kSocket, one, SocketPingPong);
+  add(kUnix, one, unix_socket);
+  add_grpc(one);
   return rows;
 }
 
@@ -84,7 +89,7 @@ std::vector<Goal> Goals() {
 }
 
 int Main(int argc, char** argv) {
-  Plan plan = {.rounds = 5, .seconds = 0.5, .client_cpu = 0, .server_cpu = -1};
+  Plan plan = {.rounds = 7, .seconds = 0.5, .client_cpu = 0, .server_cpu = -1};
   bool quick = false;
   std::string json, only;
   CLI::App app("A unary echo over shm: and unix: beside floors and rivals, on two cores and on one.");
