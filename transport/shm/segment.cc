@@ -29,10 +29,10 @@ absl::StatusOr<Mapping> Map(int fd, size_t size, int protection) {
 }
 
 #if defined(IPCRPC_TSAN)
-// What this process made, by inode.
+// What this process made and still has, by inode.
 struct OwnMappings {
   std::mutex mu;
-  std::map<ino_t, Mapping> by_inode;
+  std::map<ino_t, std::weak_ptr<std::byte>> by_inode;
 };
 OwnMappings& Own() {
   static auto* own = new OwnMappings;
@@ -63,7 +63,8 @@ absl::StatusOr<OwnMemory> MakeMemory(size_t size) {
   if (fcntl(memory.fd.get(), F_ADD_SEALS, kSeals) != 0) return absl::ErrnoToStatus(errno, "cannot seal shared memory");
 #if defined(IPCRPC_TSAN)
   std::lock_guard lock(Own().mu);
-  Own().by_inode[InodeOf(memory.fd.get())] = memory.mapping;
+  std::erase_if(Own().by_inode, [](const auto& entry) { return entry.second.expired(); });
+  Own().by_inode[InodeOf(memory.fd.get())] = memory.mapping.shared();
 #endif
   return memory;
 }
@@ -83,7 +84,9 @@ absl::StatusOr<Mapping> MapPeerMemory(const UniqueFd& fd, size_t size) {
   }
 #if defined(IPCRPC_TSAN)
   std::lock_guard lock(Own().mu);
-  if (auto own = Own().by_inode.extract(info.st_ino); !own.empty()) return own.mapped();
+  if (auto own = Own().by_inode.extract(info.st_ino); !own.empty()) {
+    if (std::shared_ptr<std::byte> data = own.mapped().lock()) return Mapping(std::move(data), size);
+  }
 #endif
   return Map(fd.get(), size, PROT_READ);
 }

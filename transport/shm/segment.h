@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,9 +18,11 @@ class Mapping {
  public:
   Mapping() = default;
   Mapping(std::byte* data, size_t size);
+  Mapping(std::shared_ptr<std::byte> data, size_t size) : data_(std::move(data)), size_(size) {}
 
   std::byte* data() const { return data_.get(); }
   size_t size() const { return size_; }
+  const std::shared_ptr<std::byte>& shared() const { return data_; }
 
  private:
   std::shared_ptr<std::byte> data_;
