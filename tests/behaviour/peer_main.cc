@@ -1,5 +1,6 @@
 // behaviour_peer serve ADDRESS: serves, plainly, until it is killed.
 // behaviour_peer call ADDRESS N: begins N calls that the server does not end, and stays until it is killed.
+// behaviour_peer exit ADDRESS: exits while a handler of its own server waits for its client.
 // Says "ready" on its standard output when it is.
 #include <unistd.h>
 
@@ -75,12 +76,29 @@ int Call(const std::string& address, int calls) {
   for (;;) pause();
 }
 
+int Exit(const std::string& address) {
+  auto* const service = new Server;
+  ipcrpc::ServerBuilder builder;
+  builder.AddListeningPort(address);
+  builder.RegisterService(service);
+  static auto* const server = builder.BuildAndStart().release();
+  if (server == nullptr) return 1;
+  static const auto* const stub = Methods::NewStub(ipcrpc::CreateChannel(address)).release();
+  auto* const context = new ipcrpc::ClientContext;
+  static auto* const stream = const_cast<Methods::Stub*>(stub)->Talk(context).release();
+  Msg message;
+  if (!stream->Write(message) || !stream->Read(&message)) return 1;
+  SayReady();
+  return 0;
+}
+
 }  // namespace
 }  // namespace behaviour
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "serve") == 0) return behaviour::Serve(argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], "exit") == 0) return behaviour::Exit(argv[2]);
   if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
-  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | call ADDRESS N\n");
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | exit ADDRESS | call ADDRESS N\n");
   return 2;
 }

@@ -37,6 +37,13 @@ TEST_P(Processes, KilledServerEndsCallsThatWait) {
   }
 }
 
+TEST_P(Processes, ExitIsNotHeldUpByAHandlerThatWaits) {
+  Process process({"exit", address()});
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(process.Wait(), 0);
+  EXPECT_LT(MsSince(start), 5000 * kSlower);
+}
+
 TEST_P(Processes, KilledServerEndsStreamsThatReadWriteOrDoNothing) {
   Process server({"serve", address()});
   const auto stub = NewStub();

@@ -252,6 +252,7 @@ TEST_P(Shm, DoorbellFloodsDelayNobodyMuch) {
   flood.join();
 }
 
+#if !defined(__SANITIZE_THREAD__)  // which would report the race that is the point
 // What is read is read once: bytes that change meanwhile give some answer or a close, never harm.
 TEST_P(Shm, RecordsThatChangeWhileTheyAreRead) {
   for (int round = 0; round < (kSanitized ? 3 : 10); ++round) {
@@ -279,6 +280,7 @@ TEST_P(Shm, RecordsThatChangeWhileTheyAreRead) {
     ExpectAlive();
   }
 }
+#endif
 
 // It keeps its end of the socket but says nothing more, and reads nothing of a stream.
 TEST_P(Shm, HangUpAndGoOnWriting) {

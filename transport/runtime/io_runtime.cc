@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t kTickNs = 2'000'000;
 constexpr int kMaxPollers = 4;
+// A program that exits while a handler waits for its client is not kept from it.
+constexpr std::chrono::seconds kExitPatience{1};
 
 int DefaultPollers() {
   cpu_set_t set;
@@ -34,7 +36,7 @@ const std::shared_ptr<IoRuntime>& IoRuntime::Default() {
   if (void* made = slot.load(std::memory_order_acquire)) return static_cast<DefaultRuntime*>(made)->runtime;
   static const int at_exit = atexit([] {
     // In a forked child it is the child's own, or none.
-    if (void* made = ThisProcess().default_runtime.load()) static_cast<DefaultRuntime*>(made)->runtime->Stop();
+    if (void* made = ThisProcess().default_runtime.load()) static_cast<DefaultRuntime*>(made)->runtime->Stop(kExitPatience);
   });
   static_cast<void>(at_exit);
   auto fresh = std::make_unique<DefaultRuntime>();
@@ -175,14 +177,14 @@ size_t IoRuntime::threads() const {
   return threads_ + workers_.threads();
 }
 
-void IoRuntime::Stop() {
+void IoRuntime::Stop(std::chrono::seconds patience) {
   if (stopping_.exchange(true)) return;
   for (const std::unique_ptr<Lane>& lane : lanes_) lane->poller->Stop();
   housekeeper_.Stop();
   std::unique_lock lock(mu_);
-  gone_.wait(lock, [this] { return threads_ == 0; });
+  gone_.wait_for(lock, patience, [this] { return threads_ == 0; });
   lock.unlock();
-  workers_.Join();
+  workers_.Join(patience);
 }
 
 }  // namespace ipcrpc

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -54,7 +55,8 @@ class IoRuntime {
   void RunOnce();
 
   size_t threads() const;
-  void Stop();  // all threads; idempotent
+  // All threads; idempotent. Those that are in a handler are waited for, but for `patience` at most.
+  void Stop(std::chrono::seconds patience = WorkerPool::kForever);
   bool stopped() const { return stopping_.load(std::memory_order_acquire); }
 
  private:

@@ -52,11 +52,11 @@ bool WorkerPool::Submit(std::function<void()> work) {
   return true;
 }
 
-void WorkerPool::Join() {
+bool WorkerPool::Join(std::chrono::seconds patience) {
   std::unique_lock lock(mu_);
   stopping_ = true;
   work_or_stop_.notify_all();
-  gone_.wait(lock, [this] { return threads_ == 0; });
+  return gone_.wait_for(lock, patience, [this] { return threads_ == 0; });
 }
 
 size_t WorkerPool::threads() const {

@@ -1,6 +1,7 @@
 // Threads for handlers that block: one for each that runs, up to a cap.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -13,14 +14,15 @@ namespace ipcrpc {
 class WorkerPool {
  public:
   static constexpr size_t kDefaultCap = 4096;
+  static constexpr std::chrono::seconds kForever{1'000'000'000};
 
   explicit WorkerPool(size_t cap = kDefaultCap) : cap_(cap) {}
   ~WorkerPool();  // waits for all work
 
   // False when `cap` workers are busy.
   [[nodiscard]] bool Submit(std::function<void()> work);
-  // Waits until every thread is gone; nothing may be submitted after.
-  void Join();
+  // Waits until every thread is gone (true), or for `patience` at most; nothing may be submitted after.
+  bool Join(std::chrono::seconds patience = kForever);
 
   size_t threads() const;
 
