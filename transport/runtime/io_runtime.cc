@@ -27,7 +27,10 @@ int DefaultPollers() {
 // Never deleted: objects that die later may still refer to it. No lock here, which a fork could leave locked.
 struct DefaultRuntime {
   std::shared_ptr<IoRuntime> runtime = std::make_shared<IoRuntime>();
+  DefaultRuntime* older = nullptr;  // of the process that this one was forked from
 };
+// All of them, where leak checkers find them: they do not look into the page of ThisProcess().
+std::atomic<DefaultRuntime*> newest_default{nullptr};
 
 }  // namespace
 
@@ -42,7 +45,11 @@ const std::shared_ptr<IoRuntime>& IoRuntime::Default() {
   auto fresh = std::make_unique<DefaultRuntime>();
   void* expected = nullptr;
   // Who comes second throws his away: nothing of it has started.
-  if (slot.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) expected = fresh.release();
+  if (slot.compare_exchange_strong(expected, fresh.get(), std::memory_order_acq_rel)) {
+    expected = fresh.get();
+    fresh->older = newest_default.exchange(fresh.get(), std::memory_order_relaxed);
+    fresh.release();
+  }
   return static_cast<DefaultRuntime*>(expected)->runtime;
 }
 
