@@ -13,8 +13,7 @@ constexpr double kPatienceSeconds = 15;  // beyond its planned time a run counts
 
 double Probe(const Plan& plan) { return plan.server_cpu < 0 ? 0 : ProbeCacheLineNs(plan.client_cpu, plan.server_cpu); }
 
-// False: interrupted.
-bool RunOne(const Plan& plan, const Row& row, Measured& result) {
+bool RunOne(const Plan& plan, const Row& row, Measured& result, std::string* error) {
   const int server_cpu = row.placement == Placement::kTwoCores ? plan.server_cpu : plan.client_cpu;
   const double ticks_per_s = TicksPerMicrosecond() * 1e6;
   const std::unique_ptr<Workload> workload = row.make();
@@ -26,8 +25,8 @@ bool RunOne(const Plan& plan, const Row& row, Measured& result) {
   ReadySignal ready;
   Process server(server_cpu, [&] { workload->Serve(ready); });
   if (!ready.Await()) {
-    if (Interrupted()) return false;
-    Fail("the server of '" + row.name + "' did not start");
+    *error = "the server of '" + row.name + "' did not start";
+    return false;
   }
   sample.server_pid = server.pid();
   const double busy_before = BusySeconds();
@@ -37,8 +36,10 @@ bool RunOne(const Plan& plan, const Row& row, Measured& result) {
   const double wall = static_cast<double>(Now() - began) / ticks_per_s;
   const double busy = BusySeconds() - busy_before;
   server.Terminate();
-  if (Interrupted()) return false;
-  if (!done || !sample.complete) Fail("the client of '" + row.name + "' failed or hung");
+  if (!done || !sample.complete) {
+    *error = "the client of '" + row.name + "' failed or hung";
+    return false;
+  }
 
   const auto us = [&](double quantile) { return sample.latency.Quantile(quantile) / TicksPerMicrosecond(); };
   const auto calls = static_cast<double>(sample.latency.total());
@@ -53,12 +54,12 @@ bool RunOne(const Plan& plan, const Row& row, Measured& result) {
 
 }  // namespace
 
-bool RunAll(const Plan& plan, std::vector<Row>& rows) {
+bool RunAll(const Plan& plan, std::vector<Row>& rows, std::string* error) {
   for (int round = 0; round < plan.rounds; ++round) {
     double before = Probe(plan);
     for (Row& row : rows) {
       Measured measured;
-      if (!RunOne(plan, row, measured)) return false;
+      if (!RunOne(plan, row, measured, error)) return false;
       const double after = Probe(plan);
       if (Interrupted()) return false;
       measured.probe_ns = (before + after) / 2;

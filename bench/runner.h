@@ -34,7 +34,7 @@ struct Plan {
   int server_cpu;  // of two cores; -1: there is only one
 };
 
-// Fills `rows`. False: interrupted. A run that fails ends this program with a message.
-bool RunAll(const Plan& plan, std::vector<Row>& rows);
+// Fills `rows`. False: a run failed, and *error says which, or the program was interrupted.
+bool RunAll(const Plan& plan, std::vector<Row>& rows, std::string* error);
 
 }  // namespace ipcrpc::bench

@@ -118,7 +118,10 @@ int Main(int argc, char** argv) {
   setenv("IPCRPC_RUNTIME_DIR", directory.path().c_str(), 1);
   Report report = {.machine = DescribeMachine(), .plan = plan, .rows = MakeRows(plan, directory.path(), only), .goals = Goals(),
                    .two_core_floor = kRingSpin, .one_core_floor = kFutex};
-  if (!RunAll(plan, report.rows)) return 130;
+  if (std::string error; !RunAll(plan, report.rows, &error)) {
+    fprintf(stderr, "unary_bench: %s\n", Interrupted() ? "interrupted" : error.c_str());
+    return Interrupted() ? 130 : 1;
+  }
   PrintTable(report);
   if (!json.empty() && !WriteJson(report, json)) {
     fprintf(stderr, "unary_bench: cannot write %s\n", json.c_str());
