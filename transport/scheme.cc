@@ -7,6 +7,11 @@
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/exec/exec_transport.h"
+#include "transport/inherited/pipe_transport.h"
+#include "transport/inherited/socketpair_transport.h"
+#include "transport/inherited/stdio_transport.h"
+#include "transport/inproc/inproc_transport.h"
 #include "transport/shm/shm_transport.h"
 #include "transport/unix/unix_transport.h"
 
@@ -21,6 +26,7 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectAutomatically(const Address& addres
   std::vector<std::string> failures;
   absl::StatusCode code = absl::StatusCode::kUnavailable;
   for (const Scheme& scheme : Schemes()) {
+    if (!scheme.capabilities.many_connections) continue;  // they have no names
     Address candidate = address;
     candidate.scheme = scheme.name;
     absl::StatusOr<std::unique_ptr<Link>> link = scheme.connect(candidate, deadline_ns);
@@ -38,6 +44,11 @@ std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
       shm::ShmScheme(),
       UnixScheme(),
+      InprocScheme(),
+      SocketpairScheme(),
+      PipeScheme(),
+      StdioScheme(),
+      ExecScheme(),
   };
   return kSchemes;
 }

@@ -8,8 +8,8 @@
 #include <list>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "transport/address_parameters.h"
 #include "transport/base/clock.h"
 #include "transport/base/status_macros.h"
 #include "transport/shm/handshake.h"
@@ -30,25 +30,13 @@ struct Options {
   SpinMode spin = SpinMode::kAuto;
 };
 
-absl::StatusOr<uint32_t> ParseBytes(absl::string_view text) {
-  uint32_t unit = 1;
-  absl::string_view digits = text;
-  if (!digits.empty() && (digits.back() == 'K' || digits.back() == 'M')) {
-    unit = digits.back() == 'K' ? 1024 : 1024 * 1024;
-    digits.remove_suffix(1);
-  }
-  uint32_t value;
-  if (!absl::SimpleAtoi(digits, &value) || value > kMaxRingBytes || !IsRingSize(uint64_t{value} * unit)) {
-    return absl::InvalidArgumentError(absl::StrCat("ring=", text, " is not a power of two from 64K to 16M"));
-  }
-  return value * unit;
-}
-
 absl::StatusOr<Options> ParseOptions(const Address& address) {
   RETURN_IF_ERROR(CheckParameters(address, {"mode", "group", "uid", "ring", "spin"}));
   Options options;
-  if (auto it = address.parameters.find("ring"); it != address.parameters.end()) {
-    ASSIGN_OR_RETURN(options.sizes.max_bytes, ParseBytes(it->second));
+  if (FindParameter(address, "ring") != nullptr) {
+    ASSIGN_OR_RETURN(const uint64_t bytes, SizeParameter(address, "ring", kMinRingBytes, kMaxRingBytes));
+    if (!IsRingSize(bytes)) return BadParameter(address, "ring", "a power of two from 64K to 16M");
+    options.sizes.max_bytes = static_cast<uint32_t>(bytes);
   }
   if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
     if (it->second == "auto") {

@@ -6,6 +6,7 @@
 
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/stream/buffer_size.h"
 #include "transport/stream/stream_link.h"
 #include "transport/unix_socket.h"
 
@@ -17,22 +18,25 @@ constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .
 // Then whoever watches gets to do something else.
 constexpr int kAcceptsPerVisit = 64;
 
-absl::Status CheckAddress(const Address& address) {
-  return CheckParameters(address, {"mode", "group", "uid"});
+// Parameters: those of unix_socket.h, and buffer=BYTES. The size of the buffers; 0: what the system gives.
+absl::StatusOr<int> CheckAddress(const Address& address) {
+  RETURN_IF_ERROR(CheckParameters(address, {"mode", "group", "uid", "buffer"}));
+  return stream::BufferParameter(address);
 }
 
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
       std::move(fd),
-      StreamLink::Options{.capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
+      StreamLink::Options{
+          .capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place), .epitaph = {}});
 }
 
 // There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is
 // for the layer above to limit, as with a peer that falls silent later.
 class UnixListener final : public Listener {
  public:
-  UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket)
-      : address_(std::move(address)), socket_(std::move(socket)) {}
+  UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket, int buffer)
+      : address_(std::move(address)), socket_(std::move(socket)), buffer_(buffer) {}
 
   const Address& address() const override { return address_; }
   int fd() const override { return socket_->fd(); }
@@ -43,24 +47,28 @@ class UnixListener final : public Listener {
       if (!fd.ok()) continue;  // that client sees a hang-up
       if (!fd->valid()) return;
       const absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(fd->get());
-      if (peer.ok()) on_link(MakeLink(*std::move(fd), *peer, socket_->place()));
+      if (peer.ok() && stream::SetBuffer(fd->get(), buffer_).ok()) on_link(MakeLink(*std::move(fd), *peer, socket_->place()));
     }
   }
 
  private:
   const Address address_;
   const std::unique_ptr<UnixListenSocket> socket_;
+  const int buffer_;
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
-  RETURN_IF_ERROR(CheckAddress(address));
+  ASSIGN_OR_RETURN(const int buffer, CheckAddress(address));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
-  return std::make_unique<UnixListener>(address, std::move(socket));
+  // Now rather than with each client: the listening socket's own sizes do not matter.
+  RETURN_IF_ERROR(stream::SetBuffer(socket->fd(), buffer));
+  return std::make_unique<UnixListener>(address, std::move(socket), buffer);
 }
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectUnix(const Address& address, int64_t deadline_ns) {
-  RETURN_IF_ERROR(CheckAddress(address));
+  ASSIGN_OR_RETURN(const int buffer, CheckAddress(address));
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kKind, deadline_ns));
+  RETURN_IF_ERROR(stream::SetBuffer(connection.fd.get(), buffer));
   return MakeLink(std::move(connection.fd), connection.peer, connection.place);
 }
 
