@@ -23,8 +23,9 @@
 
 namespace ipcrpc {
 
-// What a mechanism can do; a constant of the scheme, except max_frame_bytes.
+// What a mechanism can do; a constant of the scheme.
 struct Capabilities {
+  uint32_t max_frame_bytes = 0;  // the most that Link::max_frame_bytes() ever says; longer messages travel in pieces
   bool in_place = false;       // frames are written and read where they travel, without a copy
   bool passes_fds = false;     // file descriptors can go with a frame
   bool credentials = false;    // the kernel vouches for the peer's uid

@@ -46,6 +46,7 @@ const Scheme& ExecScheme() {
       .name = "exec",
       .summary = "byte stream to a command that is started for it (clients only)",
       .capabilities = kCapabilities,
+      .parameters = {},
       .listen = ListenExec,
       .connect = ConnectExec,
   };

@@ -9,15 +9,14 @@
 #include "transport/inherited/single_listener.h"
 #include "transport/stream/buffer_size.h"
 #include "transport/stream/stream_link.h"
-#include "transport/unix_socket.h"
 
 namespace ipcrpc {
 namespace {
 
 constexpr Capabilities kCapabilities = {.pollable = true, .detects_death = true, .many_connections = false};
+constexpr std::string_view kParameters[] = {"buffer"};
 
 absl::StatusOr<std::unique_ptr<Link>> Open(const Address& address) {
-  RETURN_IF_ERROR(CheckParameters(address, {"buffer"}));
   RETURN_IF_ERROR(stream::BufferParameter(address).status());
   const std::string_view rest = address.rest;
   const size_t comma = std::min(rest.find(','), rest.size());
@@ -68,6 +67,7 @@ const Scheme& PipeScheme() {
       .name = "pipe",
       .summary = "byte stream over two inherited descriptors",
       .capabilities = kCapabilities,
+      .parameters = kParameters,
       .listen = ListenPipe,
       .connect = ConnectPipe,
   };

@@ -17,13 +17,13 @@
 #include "transport/inherited/adopt.h"
 #include "transport/stream/buffer_size.h"
 #include "transport/stream/stream_link.h"
-#include "transport/unix_socket.h"
 
 namespace ipcrpc {
 namespace {
 
 constexpr Capabilities kCapabilities = {
     .credentials = true, .pollable = true, .detects_death = true, .many_connections = false};
+constexpr std::string_view kParameters[] = {"buffer"};
 constexpr std::array<uint8_t, 8> kGreeting = {'i', 'p', 'c', 'C', 1, 0, 0, 0};
 // For a caller without a deadline: the peer may still have to be started.
 constexpr int64_t kGreetingNs = 20'000'000'000;
@@ -57,7 +57,6 @@ class Greeter {
 };
 
 absl::StatusOr<std::unique_ptr<Greeter>> Greeter::Start(const Address& address) {
-  RETURN_IF_ERROR(CheckParameters(address, {"buffer"}));
   ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   const std::optional<int> number = ParseNumber<int>(address.rest);
   if (!number || *number < 0) {
@@ -197,6 +196,7 @@ const Scheme& SocketpairScheme() {
       .name = "socketpair",
       .summary = "byte stream over an inherited Unix socket",
       .capabilities = kCapabilities,
+      .parameters = kParameters,
       .listen = ListenSocketpair,
       .connect = ConnectSocketpair,
   };

@@ -11,17 +11,16 @@
 #include "transport/inherited/pipe_transport.h"
 #include "transport/inherited/single_listener.h"
 #include "transport/stream/buffer_size.h"
-#include "transport/unix_socket.h"
 
 namespace ipcrpc {
 namespace {
 
 constexpr Capabilities kCapabilities = {.pollable = true, .detects_death = true, .many_connections = false};
+constexpr std::string_view kParameters[] = {"buffer"};
 constexpr char kInput[] = "standard input";
 constexpr char kOutput[] = "standard output";
 
 absl::StatusOr<std::unique_ptr<Link>> Open(const Address& address) {
-  RETURN_IF_ERROR(CheckParameters(address, {"buffer"}));
   RETURN_IF_ERROR(stream::BufferParameter(address).status());
   static std::atomic<bool> taken{false};
   if (taken.load()) {
@@ -56,6 +55,7 @@ const Scheme& StdioScheme() {
       .name = "stdio",
       .summary = "byte stream over standard input and output",
       .capabilities = kCapabilities,
+      .parameters = kParameters,
       .listen = ListenStdio,
       .connect = ConnectStdio,
   };

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <utility>
 
 #include "transport/base/status_macros.h"
@@ -14,15 +15,11 @@ namespace ipcrpc {
 namespace {
 
 constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
-constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .detects_death = true};
+constexpr std::array<std::string_view, 3> kParameters = {"mode", "group", "uid", "buffer"};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 // Then whoever watches gets to do something else.
 constexpr int kAcceptsPerVisit = 64;
-
-// Parameters: those of unix_socket.h, and buffer=BYTES. The size of the buffers; 0: what the system gives.
-absl::StatusOr<int> CheckAddress(const Address& address) {
-  RETURN_IF_ERROR(CheckParameters(address, {"mode", "group", "uid", "buffer"}));
-  return stream::BufferParameter(address);
-}
 
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
@@ -58,7 +55,7 @@ class UnixListener final : public Listener {
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
-  ASSIGN_OR_RETURN(const int buffer, CheckAddress(address));
+  ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
   // Now rather than with each client: the listening socket's own sizes do not matter.
   RETURN_IF_ERROR(stream::SetBuffer(socket->fd(), buffer));
@@ -66,7 +63,7 @@ absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
 }
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectUnix(const Address& address, int64_t deadline_ns) {
-  ASSIGN_OR_RETURN(const int buffer, CheckAddress(address));
+  ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kKind, deadline_ns));
   RETURN_IF_ERROR(stream::SetBuffer(connection.fd.get(), buffer));
   return MakeLink(std::move(connection.fd), connection.peer, connection.place);
@@ -79,6 +76,8 @@ const Scheme& UnixScheme() {
       .name = "unix",
       .summary = "byte stream over a Unix socket",
       .capabilities = kCapabilities,
+      .parameters = kParameters,
+      .automatic = true,
       .listen = ListenUnix,
       .connect = ConnectUnix,
   };

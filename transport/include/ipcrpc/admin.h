@@ -1,6 +1,7 @@
 // What command-line tools need beside calls.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,5 +12,21 @@ namespace ipcrpc::admin {
 
 // "; did you mean 'unix'?", to end an error about `word` with; "" when no candidate is near enough.
 IPCRPC_EXPORT std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
+
+// A transport and what it can do.
+struct Transport {
+  std::string name;             // the scheme of its addresses
+  std::string summary;          // one line
+  std::vector<std::string> parameters;
+  uint32_t max_frame_bytes;     // longer messages travel in pieces
+  bool in_place;                // frames are written and read where they travel
+  bool passes_fds;              // file descriptors can be arguments
+  bool credentials;             // the kernel vouches for the peer's uid
+  bool pollable;                // waits in an epoll, without a thread
+  bool detects_death;           // the kernel tells at once when the peer is gone
+  bool automatic;               // `ipc:` tries it
+};
+// In the order of the automatic choice, then the others.
+IPCRPC_EXPORT std::vector<Transport> Transports();
 
 }  // namespace ipcrpc::admin
