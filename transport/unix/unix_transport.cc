@@ -15,7 +15,7 @@ namespace ipcrpc {
 namespace {
 
 constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
-constexpr std::array<std::string_view, 3> kParameters = {"mode", "group", "uid", "buffer"};
+constexpr std::array<std::string_view, 4> kParameters = {"mode", "group", "uid", "buffer"};
 constexpr Capabilities kCapabilities = {
     .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 // Then whoever watches gets to do something else.
