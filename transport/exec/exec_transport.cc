@@ -11,12 +11,15 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/exec/child_process.h"
+#include "transport/stream/framing.h"
 #include "transport/stream/stream_link.h"
 
 namespace ipcrpc {
 namespace {
 
-constexpr Capabilities kCapabilities = {.pollable = true, .detects_death = true, .many_connections = false};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .pollable = true, .detects_death = true,
+    .many_connections = false};
 // The end of the stream is seen a moment before that of the process.
 constexpr int64_t kEndNs = 100'000'000;
 

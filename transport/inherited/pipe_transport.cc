@@ -8,12 +8,15 @@
 #include "transport/inherited/adopt.h"
 #include "transport/inherited/single_listener.h"
 #include "transport/stream/buffer_size.h"
+#include "transport/stream/framing.h"
 #include "transport/stream/stream_link.h"
 
 namespace ipcrpc {
 namespace {
 
-constexpr Capabilities kCapabilities = {.pollable = true, .detects_death = true, .many_connections = false};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .pollable = true, .detects_death = true,
+    .many_connections = false};
 constexpr std::string_view kParameters[] = {"buffer"};
 
 absl::StatusOr<std::unique_ptr<Link>> Open(const Address& address) {

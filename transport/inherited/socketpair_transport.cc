@@ -16,13 +16,15 @@
 #include "transport/base/strings.h"
 #include "transport/inherited/adopt.h"
 #include "transport/stream/buffer_size.h"
+#include "transport/stream/framing.h"
 #include "transport/stream/stream_link.h"
 
 namespace ipcrpc {
 namespace {
 
 constexpr Capabilities kCapabilities = {
-    .credentials = true, .pollable = true, .detects_death = true, .many_connections = false};
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true,
+    .many_connections = false};
 constexpr std::string_view kParameters[] = {"buffer"};
 constexpr std::array<uint8_t, 8> kGreeting = {'i', 'p', 'c', 'C', 1, 0, 0, 0};
 // For a caller without a deadline: the peer may still have to be started.

@@ -11,11 +11,14 @@
 #include "transport/inherited/pipe_transport.h"
 #include "transport/inherited/single_listener.h"
 #include "transport/stream/buffer_size.h"
+#include "transport/stream/framing.h"
 
 namespace ipcrpc {
 namespace {
 
-constexpr Capabilities kCapabilities = {.pollable = true, .detects_death = true, .many_connections = false};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .pollable = true, .detects_death = true,
+    .many_connections = false};
 constexpr std::string_view kParameters[] = {"buffer"};
 constexpr char kInput[] = "standard input";
 constexpr char kOutput[] = "standard output";

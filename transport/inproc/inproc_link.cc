@@ -15,12 +15,6 @@
 #include "transport/base/strings.h"
 
 namespace ipcrpc::inproc {
-namespace {
-
-// Touched only as far as it is used: an empty ring starts over early.
-constexpr uint32_t kRingBytes = 512 * 1024;
-
-}  // namespace
 
 // ---- End ---------------------------------------------------------------------------------------
 

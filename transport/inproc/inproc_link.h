@@ -22,8 +22,11 @@
 
 namespace ipcrpc::inproc {
 
+// Of each ring; touched only as far as it is used, since an empty one starts over early.
+inline constexpr uint32_t kRingBytes = 512 * 1024;
+
 inline constexpr Capabilities kCapabilities = {
-    .in_place = true, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = shm::MaxFrameBytes(kRingBytes), .in_place = true, .credentials = true, .pollable = true, .detects_death = true};
 
 // What one end shows to the other.
 struct End {

@@ -22,11 +22,11 @@ namespace {
 
 constexpr UnixSocketKind kSocket = {.type = SOCK_SEQPACKET, .suffix = "shm"};
 constexpr int64_t kHandshakeNs = 5'000'000'000;
-constexpr std::array<std::string_view, 5> kParameters = {"mode", "group", "uid", "ring", "spin"};
+constexpr std::array<std::string_view, 6> kParameters = {"mode", "group", "uid", "ring", "start", "spin"};
 constexpr size_t kMaxPending = 256;
 constexpr size_t kEventsPerVisit = 64;
 
-// Parameters: ring=64K…16M (how large a ring may grow), spin=auto|always|off.
+// Parameters: ring=64K…16M (how large a ring may grow), start=64K…16M (how large our own is at first), spin=auto|always|off.
 struct Options {
   RingSizes sizes;
   SpinMode spin = SpinMode::kAuto;
@@ -34,11 +34,13 @@ struct Options {
 
 absl::StatusOr<Options> ParseOptions(const Address& address) {
   Options options;
-  if (FindParameter(address, "ring") != nullptr) {
-    ASSIGN_OR_RETURN(const uint64_t bytes, SizeParameter(address, "ring", kMinRingBytes, kMaxRingBytes));
-    if (!IsRingSize(bytes)) return BadParameter(address, "ring", "a power of two from 64K to 16M");
-    options.sizes.max_bytes = static_cast<uint32_t>(bytes);
+  for (const auto& [key, bytes] : {std::pair("start", &options.sizes.start_bytes), std::pair("ring", &options.sizes.max_bytes)}) {
+    if (FindParameter(address, key) == nullptr) continue;
+    ASSIGN_OR_RETURN(const uint64_t size, SizeParameter(address, key, kMinRingBytes, kMaxRingBytes));
+    if (!IsRingSize(size)) return BadParameter(address, key, "a power of two from 64K to 16M");
+    *bytes = static_cast<uint32_t>(size);
   }
+  options.sizes.max_bytes = std::max(options.sizes.max_bytes, options.sizes.start_bytes);
   if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
     if (it->second == "auto") {
       options.spin = SpinMode::kAuto;
