@@ -64,6 +64,13 @@ constexpr int kSlower = 5;
 constexpr int kSlower = 1;
 #endif
 
+// Abstract names belong to the whole machine, and another run of this test may be under way.
+std::unique_ptr<MeetingPlace> PlaceOf(const Case& scheme, const TempRuntimeDir& directory) {
+  const bool abstract = scheme.address.find('@') != scheme.address.npos;
+  const std::string unique = std::filesystem::path(directory.path()).filename();
+  return std::make_unique<MeetingPlace>(Cat(scheme.address, abstract ? unique : ""));
+}
+
 int OpenDescriptors() {
   int count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
@@ -91,7 +98,7 @@ class PeeredLink : public ::testing::TestWithParam<PeeredCase> {
       link_ = MustConnect(exec_->address());
       exec_->Started();
     } else {
-      place_ = std::make_unique<MeetingPlace>(GetParam().scheme.address, directory_);
+      place_ = PlaceOf(GetParam().scheme, directory_);
       host_ = std::make_unique<LinkHost>(place_->server());
       if (GetParam().process) {
         process_ = std::make_unique<PeerProcess>(PeerProcess::Side::kConnects, place_->client(), role,
@@ -420,7 +427,7 @@ constexpr int64_t kDeathSeenNs = 100'000'000 * kSlower;
 // Each of these suites is for the schemes that can show it.
 class SchemeTest : public ::testing::TestWithParam<Case> {
  protected:
-  std::unique_ptr<MeetingPlace> NewPlace() { return std::make_unique<MeetingPlace>(GetParam().address, directory_); }
+  std::unique_ptr<MeetingPlace> NewPlace() { return PlaceOf(GetParam(), directory_); }
 
   TempRuntimeDir directory_;
 };

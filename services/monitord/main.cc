@@ -107,7 +107,9 @@ int Serve(const Options& options) {
                                   .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
         &Say);
   }
-  for (const std::string& address : options.addresses) Say("listening on " + address);
+  for (const std::string& address : options.addresses) {
+    if (!address.starts_with("stdio:")) Say("listening on " + address);  // its client knows, and has the same standard error
+  }
 
   std::thread signalled([&] {
     int signal;

@@ -97,7 +97,20 @@ Msg Data(size_t bytes, char fill) {
   return message;
 }
 
-BehaviourTest::BehaviourTest() : address_(std::string(GetParam()) + ":" + FreshName()) {}
+namespace {
+
+std::string FreshAddress(std::string_view scheme) {
+  const bool named = std::ranges::find(kOneConnection, scheme) == std::end(kOneConnection);
+  return std::string(scheme) + ":" + (named ? FreshName() : "");
+}
+
+}  // namespace
+
+BehaviourTest::BehaviourTest() : place_(FreshAddress(GetParam())) {}
+
+std::unique_ptr<ipcrpc::MeetingPlace> BehaviourTest::NewPlace() {
+  return std::make_unique<ipcrpc::MeetingPlace>(FreshAddress(GetParam()));
+}
 
 BehaviourTest::~BehaviourTest() { StopServer(); }
 
@@ -121,17 +134,17 @@ std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, con
 
 void BehaviourTest::Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure,
                           const ipcrpc::ChannelArguments& arguments) {
-  if (server_ == nullptr) server_ = Serve(service_, address_, configure);
-  channel_ = ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments);
+  if (server_ == nullptr) server_ = Serve(service_, address(), configure);
+  channel_ = ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments);
   stub_ = Methods::NewStub(channel_);
 }
 
 std::unique_ptr<Methods::Stub> BehaviourTest::NewStub(const ipcrpc::ChannelArguments& arguments) {
-  return Methods::NewStub(ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments));
+  return Methods::NewStub(ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments));
 }
 
 void BehaviourTest::ExpectAlive() {
-  const std::unique_ptr<Methods::Stub> fresh = NewStub();
+  const std::unique_ptr<Methods::Stub> fresh = one_connection() && stub_ != nullptr ? nullptr : NewStub();
   for (Methods::Stub* stub : {fresh.get(), stub_.get()}) {
     if (stub == nullptr) continue;
     ClientContext context;

@@ -5,13 +5,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "transport/base/strings.h"
 
 namespace ipcrpc {
 
-MeetingPlace::MeetingPlace(std::string_view address, const TempRuntimeDir& directory) {
+MeetingPlace::MeetingPlace(std::string_view address) {
   if (address == "socketpair:") {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) std::abort();
@@ -23,9 +22,7 @@ MeetingPlace::MeetingPlace(std::string_view address, const TempRuntimeDir& direc
     server_ = {Cat(address, there[0], ",", back[1]), {there[0], back[1]}};
     client_ = {Cat(address, back[0], ",", there[1]), {back[0], there[1]}};
   } else {
-    // Abstract names belong to the whole machine, and another run of this test may be under way.
-    const std::string unique = std::filesystem::path(directory.path()).filename();
-    server_.address = client_.address = Cat(address, address.find('@') == address.npos ? "" : unique);
+    server_.address = client_.address = address;
   }
 }
 

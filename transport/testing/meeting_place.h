@@ -6,14 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include "transport/testing/temp_dir.h"
-
 namespace ipcrpc {
 
 class MeetingPlace {
  public:
-  // "shm:contract": a name of the test's own; "socketpair:" and "pipe:": descriptors, close-on-exec, made for it.
-  MeetingPlace(std::string_view address, const TempRuntimeDir& directory);
+  // "socketpair:" and "pipe:": descriptors, close-on-exec, made for it. Anything else is taken as it is.
+  explicit MeetingPlace(std::string_view address);
   ~MeetingPlace();
   MeetingPlace(const MeetingPlace&) = delete;
   MeetingPlace& operator=(const MeetingPlace&) = delete;
