@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 
@@ -97,7 +99,7 @@ Msg Data(size_t bytes, char fill) {
   return message;
 }
 
-BehaviourTest::BehaviourTest() : address_(std::string(GetParam()) + ":" + FreshName()) {}
+BehaviourTest::BehaviourTest() : address_(OtherAddress()) {}
 
 BehaviourTest::~BehaviourTest() { StopServer(); }
 
@@ -106,7 +108,9 @@ void BehaviourTest::StopServer() {
   server_.reset();
 }
 
-std::string BehaviourTest::OtherAddress() const { return std::string(GetParam()) + ":" + FreshName(); }
+std::string BehaviourTest::OtherAddress(std::string_view suffix) const {
+  return std::string(scheme()).append(":").append(FreshName()).append(suffix).append(GetParam().substr(scheme().size()));
+}
 
 std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
                                                      const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
@@ -188,6 +192,10 @@ int Process::Wait() {
   return status;
 }
 
-std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) { return std::string(info.param); }
+std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) {
+  std::string name(info.param);
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
 
 }  // namespace behaviour

@@ -33,8 +33,14 @@ using ServerEmitter = ipcrpc::ServerWriter<Msg>;
 using ServerCollector = ipcrpc::ServerReader<Msg>;
 using ServerTalk = ipcrpc::ServerReaderWriter<Msg, Msg>;
 
-// A new transport joins by a line here.
-inline constexpr std::string_view kSchemes[] = {"shm", "unix"};
+// A new transport joins by a line here: a scheme, and the parameters of its addresses.
+inline constexpr std::string_view kSchemes[] = {
+    "shm",
+    "shm?segment=posix&wake=sem",
+    "shm?segment=sysv&wake=eventfd",
+    "shm?wake=sysvsem",
+    "unix",
+};
 
 // Under a sanitizer everything takes several times as long.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -116,9 +122,12 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   BehaviourTest();
   ~BehaviourTest() override;
 
-  // A fresh name of the scheme in the test's own runtime directory.
+  // "shm" of "shm?wake=sem".
+  static std::string_view scheme() { return GetParam().substr(0, GetParam().find('?')); }
+  // A fresh name of the scheme in the test's own runtime directory, with the parameters.
   const std::string& address() const { return address_; }
-  std::string OtherAddress() const;
+  // Another; `suffix` for a forked child, whose fresh names are its parent's.
+  std::string OtherAddress(std::string_view suffix = "") const;
 
   // Starts the server at address() if the test has not done so, and connects.
   void Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure = {},
