@@ -47,6 +47,17 @@ struct Case {
 
 constexpr Case kCases[] = {
     {"shm", "shm:contract"},
+    {"shm_memfd_eventfd", "shm:contract?wake=eventfd"},
+    {"shm_memfd_sem", "shm:contract?wake=sem"},
+    {"shm_memfd_sysvsem", "shm:contract?wake=sysvsem"},
+    {"shm_posix_futex", "shm:contract?segment=posix"},
+    {"shm_posix_eventfd", "shm:contract?segment=posix&wake=eventfd"},
+    {"shm_posix_sem", "shm:contract?segment=posix&wake=sem"},
+    {"shm_posix_sysvsem", "shm:contract?segment=posix&wake=sysvsem"},
+    {"shm_sysv_futex", "shm:contract?segment=sysv"},
+    {"shm_sysv_eventfd", "shm:contract?segment=sysv&wake=eventfd"},
+    {"shm_sysv_sem", "shm:contract?segment=sysv&wake=sem"},
+    {"shm_sysv_sysvsem", "shm:contract?segment=sysv&wake=sysvsem"},
     {"shm_abstract", "shm:@ipcrpc-contract-test"},
     {"unix", "unix:contract"},
     {"unix_abstract", "unix:@ipcrpc-contract-test"},
