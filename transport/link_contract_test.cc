@@ -20,7 +20,7 @@
 #include "transport/testing/link_driver.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/meeting_place.h"
-#include "transport/testing/temp_dir.h"
+#include "transport/testing/swept_dir.h"
 #include "transport/unix_address.h"
 
 namespace ipcrpc {
@@ -76,7 +76,7 @@ constexpr int kSlower = 1;
 #endif
 
 // Abstract names belong to the whole machine, and another run of this test may be under way.
-std::unique_ptr<MeetingPlace> PlaceOf(const Case& scheme, const TempRuntimeDir& directory) {
+std::unique_ptr<MeetingPlace> PlaceOf(const Case& scheme, const SweptRuntimeDir& directory) {
   const bool abstract = scheme.address.find('@') != scheme.address.npos;
   const std::string unique = std::filesystem::path(directory.path()).filename();
   return std::make_unique<MeetingPlace>(Cat(scheme.address, abstract ? unique : ""));
@@ -139,7 +139,7 @@ class PeeredLink : public ::testing::TestWithParam<PeeredCase> {
     EXPECT_TRUE(driver_->DriveUntil([&] { return back == frames.size(); })) << link_->status();
   }
 
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
   std::unique_ptr<MeetingPlace> place_;
   std::unique_ptr<ExecPeer> exec_;
   std::unique_ptr<LinkHost> host_;
@@ -440,7 +440,7 @@ class SchemeTest : public ::testing::TestWithParam<Case> {
  protected:
   std::unique_ptr<MeetingPlace> NewPlace() { return PlaceOf(GetParam(), directory_); }
 
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
 };
 class DyingPeer : public SchemeTest {};     // peers in other processes
 class LinkContract : public SchemeTest {};  // a listener of one's own
