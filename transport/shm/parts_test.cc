@@ -329,6 +329,13 @@ TEST_F(PartsTest, ABellThatIsTakenAwayIsBroken) {
   ASSERT_TRUE(made.ok());
   semctl(made->place.id, 0, IPC_RMID);
   EXPECT_FALSE(made->bell->Wait(kNoDeadline));
+  made->bell->Kick();
+
+  absl::StatusOr<OwnBell> in_a_file = MakeBell(MustPartsOf("segment=posix&wake=sem"));
+  ASSERT_TRUE(in_a_file.ok());
+  ASSERT_EQ(ftruncate(in_a_file->place.fd.get(), 0), 0);
+  EXPECT_FALSE(in_a_file->bell->Wait(MonotonicNs()));
+  in_a_file->bell->Kick();
 }
 
 // ---- memory that changes under us --------------------------------------------------------------
