@@ -357,7 +357,7 @@ TEST_F(FaultsTest, WhateverStepAProcessDiesAtTheNextOneSweeps) {
         SCOPED_TRACE(Cat(choice, " call ", call));
         Child victim([&] {
           const absl::StatusOr<Parts> parts = PartsOf(*ParseAddress(Cat("shm:faults?", choice)));
-          FilterSystemCalls({call}, SECCOMP_RET_KILL_PROCESS);
+          DieAtSystemCall(call);
           const absl::StatusOr<OwnMemory> memory = MakeMemory(*parts, SegmentBytes(kMinRingBytes), Sharing::kPeerReads);
           const absl::StatusOr<OwnBell> bell = MakeBell(*parts);
           return 0;
