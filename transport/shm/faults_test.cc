@@ -437,6 +437,7 @@ TEST_F(FaultsTest, ASurvivorRemovesWhatItsPeerLeft) {
 
 TEST_F(FaultsTest, TheDoctorListsAndCleansWhatTheDeadLeftAndNothingElse) {
   EXPECT_RIGHT_IN_NAMESPACES(CLONE_NEWNS | CLONE_NEWIPC, [this] {
+    ASSERT_TRUE(MountTmpfs("/dev/shm", "mode=1777"));
     const std::vector<std::string> directories = {directory_.path()};
     const Parts living = *PartsOf(*ParseAddress("shm:faults?wake=sysvsem"));
     absl::StatusOr<OwnBell> ours = MakeBell(living);
