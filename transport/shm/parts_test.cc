@@ -262,7 +262,7 @@ TEST_F(PartsTest, WrongSystemVMemoryIsRefused) {
 
 TEST_F(PartsTest, WrongBellsAreRefused) {
   const auto refused = [](WakeKind wake, BellPlace place) {
-    return !TakeBell(wake, SegmentKind::kMemfd, place).ok();
+    return !TakeBell(wake, SegmentKind::kMemfd, std::move(place)).ok();
   };
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
@@ -295,7 +295,7 @@ TEST_F(PartsTest, BellsKeepWhatIsRungAndTakeItAllAtOnce) {
     ASSERT_TRUE(made.ok()) << made.status();
     Bell& own = *made->bell;
     const WakeKind kind = MustPartsOf(Cat("wake=", wake)).wake;
-    absl::StatusOr<std::unique_ptr<Bell>> peers = TakeBell(kind, SegmentKind::kMemfd, made->place);
+    absl::StatusOr<std::unique_ptr<Bell>> peers = TakeBell(kind, SegmentKind::kMemfd, std::move(made->place));
     ASSERT_TRUE(peers.ok()) << peers.status();
     const auto waited_ms = [&own](int64_t ms) {
       const int64_t start = MonotonicNs();
