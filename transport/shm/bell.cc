@@ -1,5 +1,7 @@
 #include "transport/shm/bell.h"
 
+#include <utility>
+
 #include "transport/shm/bell_kind.h"
 
 namespace ipcrpc::shm {
@@ -18,10 +20,10 @@ absl::StatusOr<OwnBell> MakeBell(const Parts& parts) {
   return kind->make(parts);
 }
 
-absl::StatusOr<std::unique_ptr<Bell>> TakeBell(WakeKind wake, SegmentKind segment, const BellPlace& place) {
+absl::StatusOr<std::unique_ptr<Bell>> TakeBell(WakeKind wake, SegmentKind segment, BellPlace place) {
   const BellKind* const kind = KindOf(wake);
   if (kind == nullptr) return std::unique_ptr<Bell>();
-  return kind->take(segment, place);
+  return kind->take(segment, std::move(place));
 }
 
 }  // namespace ipcrpc::shm

@@ -52,7 +52,7 @@ struct OwnBell {
 absl::StatusOr<OwnBell> MakeBell(const Parts& parts);
 
 // The peer's, once checked. `segment` says what memory a `sem` is in. INVALID_ARGUMENT: it is not what it should be.
-absl::StatusOr<std::unique_ptr<Bell>> TakeBell(WakeKind wake, SegmentKind segment, const BellPlace& place);
+absl::StatusOr<std::unique_ptr<Bell>> TakeBell(WakeKind wake, SegmentKind segment, BellPlace place);
 
 // Whether its place is a descriptor.
 constexpr bool BellHasFd(WakeKind wake, SegmentKind segment) {

@@ -68,12 +68,12 @@ bool IsEventfd(int fd) {
   return size > 0 && std::string_view(target, static_cast<size_t>(size)) == "anon_inode:[eventfd]";
 }
 
-absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind, const BellPlace& place) {
-  UniqueFd fd(fcntl(place.fd.get(), F_DUPFD_CLOEXEC, 0));
-  if (!fd.valid() || !IsEventfd(fd.get()) || (fcntl(fd.get(), F_GETFL) & O_NONBLOCK) == 0) {
+absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind, BellPlace place) {
+  const int fd = place.fd.get();
+  if (!IsEventfd(fd) || (fcntl(fd, F_GETFL) & O_NONBLOCK) == 0) {
     return absl::InvalidArgumentError("what the peer sent to be woken by (wake=eventfd) is not a non-blocking eventfd");
   }
-  return std::make_unique<EventfdBell>(std::move(fd), UniqueFd());
+  return std::make_unique<EventfdBell>(std::move(place.fd), UniqueFd());
 }
 
 }  // namespace

@@ -7,7 +7,7 @@ namespace ipcrpc::shm {
 
 struct BellKind {
   absl::StatusOr<OwnBell> (*make)(const Parts& parts);
-  absl::StatusOr<std::unique_ptr<Bell>> (*take)(SegmentKind segment, const BellPlace& place);
+  absl::StatusOr<std::unique_ptr<Bell>> (*take)(SegmentKind segment, BellPlace place);
 };
 
 extern const BellKind kEventfdBell;

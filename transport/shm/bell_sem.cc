@@ -1,7 +1,6 @@
 // A POSIX semaphore in a page of its own that both sides can write: memory of the kind of the segment.
 #include <errno.h>
 #include <semaphore.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <new>
@@ -55,8 +54,8 @@ absl::StatusOr<OwnBell> Make(const Parts& parts) {
                  .place = {.fd = std::move(memory.place.fd), .id = memory.place.id}};
 }
 
-absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind segment, const BellPlace& place) {
-  const MemoryPlace memory = {.fd = UniqueFd(dup(place.fd.get())), .id = place.id};
+absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind segment, BellPlace place) {
+  const MemoryPlace memory = {.fd = std::move(place.fd), .id = place.id};
   ASSIGN_OR_RETURN(Mapping mapping, MapPeerMemory({.segment = segment}, memory, kPageBytes, Sharing::kBothWrite));
   if (reinterpret_cast<const Page*>(mapping.data())->magic != kPageMagic) {
     return absl::InvalidArgumentError("the page that the peer sent to be woken by (wake=sem) has no semaphore in it");

@@ -68,21 +68,23 @@ absl::StatusOr<OwnBell> Make(const Parts& parts) {
     if (error == EEXIST) continue;
     const std::string what = Cat("cannot make a System V semaphore (wake=sysvsem): ", strerror(error));
     if (error == ENOSPC) {
-      return absl::ResourceExhaustedError(Cat(what, "; the last number of kernel.sem is how many sets there may be (see ipcs -ls, ipcs -s)"));
+      return absl::ResourceExhaustedError(
+          Cat(what, "; the last number of kernel.sem is how many sets there may be (see ipcs -ls, ipcs -s)"));
     }
     if (error == ENOMEM) return absl::ResourceExhaustedError(what);
     return absl::FailedPreconditionError(what);
   }
 }
 
-absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind, const BellPlace& place) {
+absl::StatusOr<std::unique_ptr<Bell>> Take(SegmentKind, BellPlace place) {
   semid_ds info;
   if (!Examine(place.id, place.key, &info)) {
     return absl::FailedPreconditionError(Cat("the peer's System V semaphore ", place.id, " (wake=sysvsem) is not to be found: is the peer "
                                              "in another IPC namespace?"));
   }
   if (info.sem_perm.uid != geteuid() || info.sem_perm.cuid != geteuid() || (info.sem_perm.mode & 0777) != 0600 || info.sem_nsems != 1) {
-    return absl::InvalidArgumentError(Cat("the peer's System V semaphore ", place.id, " (wake=sysvsem) is not a single one of our uid and mode 0600"));
+    return absl::InvalidArgumentError(
+        Cat("the peer's System V semaphore ", place.id, " (wake=sysvsem) is not a single one of our uid and mode 0600"));
   }
   return std::make_unique<SysvSemaphoreBell>(place.id, place.key, std::nullopt);
 }

@@ -357,7 +357,7 @@ TEST_F(FaultsTest, WhateverStepAProcessDiesAtTheNextOneSweeps) {
         SCOPED_TRACE(Cat(choice, " call ", call));
         Child victim([&] {
           const absl::StatusOr<Parts> parts = PartsOf(*ParseAddress(Cat("shm:faults?", choice)));
-          FilterSystemCalls({call}, SECCOMP_RET_KILL_PROCESS);
+          DieAtSystemCall(call);
           const absl::StatusOr<OwnMemory> memory = MakeMemory(*parts, SegmentBytes(kMinRingBytes), Sharing::kPeerReads);
           const absl::StatusOr<OwnBell> bell = MakeBell(*parts);
           return 0;
@@ -437,6 +437,7 @@ TEST_F(FaultsTest, ASurvivorRemovesWhatItsPeerLeft) {
 
 TEST_F(FaultsTest, TheDoctorListsAndCleansWhatTheDeadLeftAndNothingElse) {
   EXPECT_RIGHT_IN_NAMESPACES(CLONE_NEWNS | CLONE_NEWIPC, [this] {
+    ASSERT_TRUE(MountTmpfs("/dev/shm", "mode=1777"));
     const std::vector<std::string> directories = {directory_.path()};
     const Parts living = *PartsOf(*ParseAddress("shm:faults?wake=sysvsem"));
     absl::StatusOr<OwnBell> ours = MakeBell(living);

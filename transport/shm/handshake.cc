@@ -91,7 +91,7 @@ absl::Status TakePeerSide(Datagram& datagram, const PartsBody& body, std::string
   ASSIGN_OR_RETURN(agreement.peer,
                    MapPeerMemory(agreement.peer_kind, memory, SegmentBytes(agreement.peer_ring_bytes), Sharing::kPeerReads));
   RETURN_IF_ERROR(CheckSegment(agreement.peer, body.token).status());
-  ASSIGN_OR_RETURN(agreement.peer_bell, TakeBell(parts.wake, parts.segment, bell));
+  ASSIGN_OR_RETURN(agreement.peer_bell, TakeBell(parts.wake, parts.segment, std::move(bell)));
   return absl::OkStatus();
 }
 

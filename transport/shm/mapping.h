@@ -26,9 +26,9 @@ class Mapping {
   size_t size() const { return size_; }
   bool broken() const;
 
-  // Whether it is the last of its copies.
+  // For who wants to know it as long as somebody has it (memory.cc, in ThreadSanitizer's builds).
   std::weak_ptr<void> watch() const;
-  // What a watch() was taken of, unless it is gone.
+  // What watch() was asked of, unless it is gone.
   static Mapping Again(const std::weak_ptr<void>& watch);
 
  private:

@@ -262,7 +262,7 @@ TEST_F(PartsTest, WrongSystemVMemoryIsRefused) {
 
 TEST_F(PartsTest, WrongBellsAreRefused) {
   const auto refused = [](WakeKind wake, BellPlace place) {
-    return !TakeBell(wake, SegmentKind::kMemfd, place).ok();
+    return !TakeBell(wake, SegmentKind::kMemfd, std::move(place)).ok();
   };
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
@@ -295,7 +295,7 @@ TEST_F(PartsTest, BellsKeepWhatIsRungAndTakeItAllAtOnce) {
     ASSERT_TRUE(made.ok()) << made.status();
     Bell& own = *made->bell;
     const WakeKind kind = MustPartsOf(Cat("wake=", wake)).wake;
-    absl::StatusOr<std::unique_ptr<Bell>> peers = TakeBell(kind, SegmentKind::kMemfd, made->place);
+    absl::StatusOr<std::unique_ptr<Bell>> peers = TakeBell(kind, SegmentKind::kMemfd, std::move(made->place));
     ASSERT_TRUE(peers.ok()) << peers.status();
     const auto waited_ms = [&own](int64_t ms) {
       const int64_t start = MonotonicNs();
@@ -329,6 +329,13 @@ TEST_F(PartsTest, ABellThatIsTakenAwayIsBroken) {
   ASSERT_TRUE(made.ok());
   semctl(made->place.id, 0, IPC_RMID);
   EXPECT_FALSE(made->bell->Wait(kNoDeadline));
+  made->bell->Kick();
+
+  absl::StatusOr<OwnBell> in_a_file = MakeBell(MustPartsOf("segment=posix&wake=sem"));
+  ASSERT_TRUE(in_a_file.ok());
+  ASSERT_EQ(ftruncate(in_a_file->place.fd.get(), 0), 0);
+  EXPECT_FALSE(in_a_file->bell->Wait(MonotonicNs()));
+  in_a_file->bell->Kick();
 }
 
 // ---- memory that changes under us --------------------------------------------------------------

@@ -23,6 +23,7 @@ constexpr Capabilities kCapabilities = {
     .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
 constexpr uint32_t kGrowthFactor = 16;
+constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was taken away";
 
 }  // namespace
 
@@ -72,6 +73,10 @@ std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
     space_wanted_.store(true, std::memory_order_seq_cst);
     room = writer_.Reserve(size, leave_free);
     // It stays set even so: an earlier Reserve() may have failed that still waits for OnSpace().
+    if (room == nullptr && own_ring_.broken()) {
+      Fault(kMemoryGone);
+      return Scratch(size);
+    }
   }
   if (writer_.fault()) {
     Fault("its read position is impossible");
@@ -214,14 +219,14 @@ bool ShmLink::Wait(int64_t deadline_ns) {
   const bool woken = peer_->wake_sequence.load(std::memory_order_acquire) != sequence;
   const uint32_t latency = static_cast<uint32_t>(Ticks()) - peer_->wake_ticks.load(std::memory_order_relaxed);
   spin_.NoteSleep(woken ? latency : 0);
-  if (!able) Fault("the memory or semaphore that the link needs was taken away");
+  if (!able) Fault(kMemoryGone);
   return true;
 }
 
 bool ShmLink::BeginSleep() {
   NoteCpu();
   sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
-  if (MemoryBroken()) Fault("the memory that the link needs was taken away");
+  if (MemoryBroken()) Fault(kMemoryGone);
   if (!Ready()) return true;
   sleeper_.Retract();
   TakeKick();
@@ -233,11 +238,9 @@ void ShmLink::OnEvent(uint32_t epoll_events) {
   if ((epoll_events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) NotePeerGone();
 }
 
-// Zeros have taken the place of what was cut short. Every word of the peer's may be one of them, so a look before each sleep is
-// enough: a link that never sleeps gets no frames from zeros either, and soon sleeps.
-bool ShmLink::MemoryBroken() const {
-  return own_mapping_.broken() || peer_mapping_.broken() || own_ring_.broken() || peer_ring_.broken();
-}
+// Zeros have taken the place of what was cut short. A look before each sleep is enough: zeros are no frames, so a link that gets
+// nothing else soon sleeps. (A ring of our own that was cut short fills up: see Reserve().)
+bool ShmLink::MemoryBroken() const { return own_mapping_.broken() || peer_mapping_.broken() || peer_ring_.broken(); }
 
 int ShmLink::peer_cpu() const { return static_cast<int>(peer_->cpu.load(std::memory_order_relaxed)); }
 

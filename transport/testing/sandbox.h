@@ -1,26 +1,18 @@
-// A child process in namespaces of its own, and system calls that are refused: the faults that a machine can have, made
-// by the kernel and not by us.
+// A child process in namespaces of its own, where the faults that a machine can have are made by the kernel and not by us.
 #pragma once
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstddef>
-#include <cstdio>
-#include <initializer_list>
 #include <string>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "transport/testing/child.h"
+#include "transport/testing/refuse_system_call.h"
 
 namespace ipcrpc {
 
@@ -69,18 +61,5 @@ int RunInNamespaces(int namespaces, Body body) {
     if (result_ == ::ipcrpc::kNoNamespaces) GTEST_SKIP() << "namespaces are not allowed here"; \
     EXPECT_EQ(result_, 0);                                                                     \
   } while (false)
-
-// From now on these system calls of this process do `action`: SECCOMP_RET_ERRNO | errno, SECCOMP_RET_KILL_PROCESS.
-inline void FilterSystemCalls(std::initializer_list<long> calls, uint32_t action) {
-  std::vector<sock_filter> program = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr))};
-  for (const long call : calls) {
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1));
-    program.push_back(BPF_STMT(BPF_RET | BPF_K, action));
-  }
-  program.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  const sock_fprog filter = {.len = static_cast<unsigned short>(program.size()), .filter = program.data()};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) abort();
-}
-inline void RefuseSystemCall(long call, int error) { FilterSystemCalls({call}, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)); }
 
 }  // namespace ipcrpc
