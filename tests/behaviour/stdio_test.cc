@@ -78,7 +78,7 @@ TEST(Exec, SaysHowTheCommandEnded) {
 }
 
 TEST(Exec, ACommandThatSpeaksSomethingElseIsNoServer) {
-  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(Exec("echo hello; sleep 100")));
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(Exec("echo hello; exec sleep 100")));
   const Status status = Call(*stub);
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(status.error_message(), HasSubstr("does not speak ipcrpc"));
@@ -104,7 +104,7 @@ TEST(Exec, AKilledServerEndsItsCallsAndTheNextOneStartsAnother) {
 TEST(Exec, ACommandThatDoesNotEndIsMadeTo) {
   const auto start = std::chrono::steady_clock::now();
   {
-    const auto stub = Methods::NewStub(ipcrpc::CreateChannel(Exec("trap '' TERM; sleep 1000 & wait; exec sleep 1000")));
+    const auto stub = Methods::NewStub(ipcrpc::CreateChannel(Exec("trap '' TERM; exec sleep 1000")));
     ClientContext context;
     context.set_deadline(In(100ms));
     Msg response;

@@ -26,10 +26,12 @@ TEST_F(Stdio, ACallStartsTheDaemonThatAnswersIt) {
 
 // It has taken standard input, and left /dev/null there.
 void AwaitServing(const Process& daemon) {
-  const std::string input = "/proc/" + std::to_string(daemon.pid()) + "/fd/0";
+  const std::filesystem::path process = "/proc/" + std::to_string(daemon.pid());
   for (int i = 0; i < 500; ++i) {
     std::error_code gone;
-    if (std::filesystem::read_symlink(input, gone) == "/dev/null") return;
+    if (std::filesystem::read_symlink(process / "exe", gone).filename() == "ipcrpc-monitord" &&
+        std::filesystem::read_symlink(process / "fd/0", gone) == "/dev/null")
+      return;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   FAIL() << "it does not serve";
