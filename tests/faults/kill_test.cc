@@ -2,12 +2,14 @@
 // after it nothing is left. Each scheme, 200 times, in a private world.
 #include <unistd.h>
 
+#include <limits>
 #include <random>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/faults/private_world.h"
 #include "tests/faults/processes.h"
+#include "transport/testing/meeting_place.h"
 
 namespace faults {
 namespace {
@@ -22,8 +24,13 @@ using namespace std::chrono_literals;
 constexpr int kKills = 200;
 constexpr auto kHung = 20s;  // a call that takes longer did not end
 
-constexpr std::string_view kAddresses[] = {"shm:kill", "shm:kill?segment=posix&wake=sem", "shm:kill?segment=sysv&wake=sysvsem",
-                                           "unix:kill"};
+constexpr std::string_view kAddresses[] = {
+    "shm:kill",
+    "shm:kill?segment=posix&wake=sem",
+    "shm:kill?segment=sysv&wake=sysvsem",
+    "shm:kill?wake=eventfd",
+    "unix:kill",
+};
 
 Status CallOnce(Methods::Stub& stub, uint32_t kind) {
   ClientContext context;
@@ -40,11 +47,11 @@ Status CallOnce(Methods::Stub& stub, uint32_t kind) {
 
 constexpr int kServerGone = 10, kOk = 0, kWrong = 1;
 
-// Calls, on a new channel every few calls, until a call fails; then the server must be gone, and nothing hung.
-int CallUntilTheServerDies(const std::string& address) {
+// Calls, on a new channel after so many calls, until a call fails; then the server must be gone, and nothing hung.
+int CallUntilTheServerDies(const std::string& address, int calls_on_a_channel = 7) {
   for (uint32_t kind = 0;;) {
     const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
-    for (int i = 0; i < 7; ++i) {
+    for (int i = 0; i < calls_on_a_channel; ++i) {
       const Status status = CallOnce(*stub, kind++);
       if (status.ok()) continue;
       if (status.error_code() == StatusCode::UNAVAILABLE) return kServerGone;
@@ -91,11 +98,44 @@ TEST_P(KillTest, EitherSideAtRandomPointsLeavesNothing) {
   EXPECT_THAT(LeftOvers(), ::testing::IsEmpty());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, KillTest, ::testing::ValuesIn(kAddresses), [](const auto& test) {
-  std::string name(test.param.substr(0, test.param.find(':')));
-  for (const char c : test.param.substr(test.param.find(':') + 5)) name += isalnum(c) ? c : '_';
+// Both ends are children of one parent, which made their descriptors.
+class KillOfKin : public ::testing::TestWithParam<std::string_view> {};
+
+TEST_P(KillOfKin, EitherSideAtRandomPointsLeavesNothing) {
+  std::mt19937 random(21);
+  for (int kill = 0; kill < kKills; ++kill) {
+    ipcrpc::MeetingPlace place(GetParam());
+    Child server([&] {
+      place.ForgetClient();
+      return ServeToTheEnd(place.server());
+    });
+    Child client([&] {
+      place.ForgetServer();
+      return CallUntilTheServerDies(place.client(), std::numeric_limits<int>::max());
+    });
+    place.ForgetServer();
+    place.ForgetClient();
+    usleep(random() % 8000);
+    if (kill % 2 == 0) {
+      server.Kill();
+      ASSERT_EQ(client.Wait(), kServerGone) << "kill " << kill;
+    } else {
+      client.Kill();
+      // It ends by itself, and says so if it had not begun.
+      ASSERT_THAT(server.Wait(), ::testing::AnyOf(kOk, kWrong)) << "kill " << kill;
+    }
+  }
+  EXPECT_THAT(LeftOvers(), ::testing::IsEmpty());
+}
+
+std::string NameOf(const ::testing::TestParamInfo<std::string_view>& test) {
+  std::string name;
+  for (const char c : test.param) name += isalnum(c) ? c : '_';
   return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KillTest, ::testing::ValuesIn(kAddresses), NameOf);
+INSTANTIATE_TEST_SUITE_P(All, KillOfKin, ::testing::Values("socketpair:", "pipe:"), NameOf);
 
 }  // namespace
 }  // namespace faults

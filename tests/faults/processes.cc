@@ -25,20 +25,23 @@ class Echo final : public Methods::Service {
   }
 };
 
+std::unique_ptr<ipcrpc::Server> Start(Echo& service, const std::vector<std::string>& addresses) {
+  ipcrpc::ServerBuilder builder;
+  for (const std::string& address : addresses) builder.AddListeningPort(address);
+  builder.RegisterService(&service);
+  std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr) fprintf(stderr, "%s\n", builder.error().c_str());
+  return server;
+}
+
 int Serve(const std::vector<std::string>& addresses, int ready) {
   sigset_t end;
   sigemptyset(&end);
   sigaddset(&end, SIGTERM);
   sigprocmask(SIG_BLOCK, &end, nullptr);
   Echo service;
-  ipcrpc::ServerBuilder builder;
-  for (const std::string& address : addresses) builder.AddListeningPort(address);
-  builder.RegisterService(&service);
-  const std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    fprintf(stderr, "%s\n", builder.error().c_str());
-    return 1;
-  }
+  const std::unique_ptr<ipcrpc::Server> server = Start(service, addresses);
+  if (server == nullptr) return 1;
   if (write(ready, "r", 1) != 1) return 1;
   close(ready);
   int signal;
@@ -62,6 +65,14 @@ int Child::Wait() {
   int status = 0;
   waitpid(std::exchange(pid_, -1), &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int ServeToTheEnd(const std::string& address) {
+  Echo service;
+  const std::unique_ptr<ipcrpc::Server> server = Start(service, {address});
+  if (server == nullptr) return 1;
+  server->Wait();
+  return 0;
 }
 
 RunningServer::RunningServer(std::vector<std::string> addresses) {

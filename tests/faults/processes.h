@@ -41,6 +41,9 @@ class Child {
   pid_t pid_;
 };
 
+// Echoes unary calls and streams at the address until nobody can reach it any more; the exit code of a child.
+int ServeToTheEnd(const std::string& address);
+
 // Echoes unary calls and streams at all of these addresses, in a child, until it goes.
 class RunningServer {
  public:
