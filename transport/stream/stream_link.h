@@ -41,7 +41,7 @@ class StreamLink final : public Link {
     PeerIdentity peer;
     std::string description;
     // Says how the peer ended, asked once when its end of the stream is seen; "" or none: that it is gone.
-    std::function<std::string()> epitaph;
+    std::function<std::string()> epitaph = {};
   };
 
   // Over one socket, both ways.
