@@ -20,7 +20,7 @@
 #include "transport/testing/link_driver.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/meeting_place.h"
-#include "transport/testing/temp_dir.h"
+#include "transport/testing/swept_dir.h"
 #include "transport/unix_address.h"
 
 namespace ipcrpc {
@@ -47,6 +47,17 @@ struct Case {
 
 constexpr Case kCases[] = {
     {"shm", "shm:contract"},
+    {"shm_memfd_eventfd", "shm:contract?wake=eventfd"},
+    {"shm_memfd_sem", "shm:contract?wake=sem"},
+    {"shm_memfd_sysvsem", "shm:contract?wake=sysvsem"},
+    {"shm_posix_futex", "shm:contract?segment=posix"},
+    {"shm_posix_eventfd", "shm:contract?segment=posix&wake=eventfd"},
+    {"shm_posix_sem", "shm:contract?segment=posix&wake=sem"},
+    {"shm_posix_sysvsem", "shm:contract?segment=posix&wake=sysvsem"},
+    {"shm_sysv_futex", "shm:contract?segment=sysv"},
+    {"shm_sysv_eventfd", "shm:contract?segment=sysv&wake=eventfd"},
+    {"shm_sysv_sem", "shm:contract?segment=sysv&wake=sem"},
+    {"shm_sysv_sysvsem", "shm:contract?segment=sysv&wake=sysvsem"},
     {"shm_abstract", "shm:@ipcrpc-contract-test"},
     {"unix", "unix:contract"},
     {"unix_abstract", "unix:@ipcrpc-contract-test"},
@@ -65,7 +76,7 @@ constexpr int kSlower = 1;
 #endif
 
 // Abstract names belong to the whole machine, and another run of this test may be under way.
-std::unique_ptr<MeetingPlace> PlaceOf(const Case& scheme, const TempRuntimeDir& directory) {
+std::unique_ptr<MeetingPlace> PlaceOf(const Case& scheme, const SweptRuntimeDir& directory) {
   const bool abstract = scheme.address.find('@') != scheme.address.npos;
   const std::string unique = std::filesystem::path(directory.path()).filename();
   return std::make_unique<MeetingPlace>(Cat(scheme.address, abstract ? unique : ""));
@@ -128,7 +139,7 @@ class PeeredLink : public ::testing::TestWithParam<PeeredCase> {
     EXPECT_TRUE(driver_->DriveUntil([&] { return back == frames.size(); })) << link_->status();
   }
 
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
   std::unique_ptr<MeetingPlace> place_;
   std::unique_ptr<ExecPeer> exec_;
   std::unique_ptr<LinkHost> host_;
@@ -429,7 +440,7 @@ class SchemeTest : public ::testing::TestWithParam<Case> {
  protected:
   std::unique_ptr<MeetingPlace> NewPlace() { return PlaceOf(GetParam(), directory_); }
 
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
 };
 class DyingPeer : public SchemeTest {};     // peers in other processes
 class LinkContract : public SchemeTest {};  // a listener of one's own

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 
@@ -99,9 +101,11 @@ Msg Data(size_t bytes, char fill) {
 
 namespace {
 
-std::string FreshAddress(std::string_view scheme) {
-  const bool named = std::ranges::find(kOneConnection, scheme) == std::end(kOneConnection);
-  return std::string(scheme) + ":" + (named ? FreshName() : "");
+// A scheme alone, or with the parameters of its addresses.
+std::string FreshAddress(std::string_view scheme, std::string_view suffix = "") {
+  if (std::ranges::find(kOneConnection, scheme) != std::end(kOneConnection)) return std::string(scheme) + ":";
+  const size_t end = std::min(scheme.find('?'), scheme.size());
+  return std::string(scheme.substr(0, end)).append(":").append(FreshName()).append(suffix).append(scheme.substr(end));
 }
 
 }  // namespace
@@ -119,7 +123,7 @@ void BehaviourTest::StopServer() {
   server_.reset();
 }
 
-std::string BehaviourTest::OtherAddress() const { return std::string(GetParam()) + ":" + FreshName(); }
+std::string BehaviourTest::OtherAddress(std::string_view suffix) const { return FreshAddress(GetParam(), suffix); }
 
 std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
                                                      const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
@@ -201,6 +205,10 @@ int Process::Wait() {
   return status;
 }
 
-std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) { return std::string(info.param); }
+std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) {
+  std::string name(info.param);
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
 
 }  // namespace behaviour

@@ -35,8 +35,14 @@ using ServerEmitter = ipcrpc::ServerWriter<Msg>;
 using ServerCollector = ipcrpc::ServerReader<Msg>;
 using ServerTalk = ipcrpc::ServerReaderWriter<Msg, Msg>;
 
-// A new transport joins by a line in one of these.
-inline constexpr std::string_view kSchemes[] = {"shm", "unix"};
+// A new transport joins by a line in one of these: a scheme, and the parameters of its addresses.
+inline constexpr std::string_view kSchemes[] = {
+    "shm",
+    "shm?segment=posix&wake=sem",
+    "shm?segment=sysv&wake=eventfd",
+    "shm?wake=sysvsem",
+    "unix",
+};
 inline constexpr std::string_view kOneProcess[] = {"inproc"};               // its names are this process's own
 inline constexpr std::string_view kOneConnection[] = {"socketpair", "pipe"};  // an address is good for one
 
@@ -120,12 +126,14 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   BehaviourTest();
   ~BehaviourTest() override;
 
-  // Where the server listens, and where its clients find it: a fresh name of the scheme in the test's own runtime directory for
-  // both, or a pair of descriptors.
+  // "shm" of "shm?wake=sem".
+  static std::string_view scheme() { return GetParam().substr(0, GetParam().find('?')); }
+  // Where the server listens, and where its clients find it: a fresh name of the scheme in the test's own runtime
+  // directory for both, with the parameters, or a pair of descriptors.
   const std::string& address() const { return place_.server(); }
   const std::string& client_address() const { return place_.client(); }
-  // Another name.
-  std::string OtherAddress() const;
+  // Another name; `suffix` for a forked child, whose fresh names are its parent's.
+  std::string OtherAddress(std::string_view suffix = "") const;
   // The same for another server.
   static std::unique_ptr<ipcrpc::MeetingPlace> NewPlace();
   bool one_connection() const { return std::ranges::find(kOneConnection, GetParam()) != std::end(kOneConnection); }

@@ -288,7 +288,7 @@ TEST_P(Unary, PeerAndAuthContextAreKnownOnBothSides) {
   EXPECT_NE(context.peer(), "");
   Msg response;
   ASSERT_TRUE(stub_->Unary(&context, Msg(), &response).ok());
-  EXPECT_THAT(context.peer(), ::testing::StartsWith(std::string(GetParam()) + ":"));
+  EXPECT_THAT(context.peer(), ::testing::StartsWith(std::string(scheme()) + ":"));
   EXPECT_NE(server_side, "");
   EXPECT_EQ(authenticated, GetParam() != "pipe");  // nobody vouches for who is there
   StopServer();
