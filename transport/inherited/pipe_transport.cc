@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectPipe(const Address& address, int64_
 
 absl::StatusOr<std::unique_ptr<Link>> MakePipeLink(UniqueFd read, UniqueFd write, const PeerIdentity& peer,
                                                    const Capabilities& capabilities, const Address& address) {
-  StreamLink::Options options = {.capabilities = capabilities, .peer = peer, .description = address.ToString(), .epitaph = {}};
+  StreamLink::Options options = {.capabilities = capabilities, .peer = peer, .description = address.ToString()};
   ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   RETURN_IF_ERROR(stream::SetBuffer(read.get(), buffer));
   if (!write.valid() || (IsSocket(read.get()) && SameFile(read.get(), write.get()))) {

@@ -4,7 +4,10 @@
 #include <signal.h>
 
 #include <chrono>
+#include <memory>
 #include <utility>
+
+#include "transport/base/own_thread.h"
 
 namespace ipcrpc {
 namespace {
@@ -15,6 +18,18 @@ constexpr size_t kStackBytes = 1024 * 1024;
 constexpr size_t kStackBytes = 256 * 1024;
 #endif
 constexpr auto kIdle = std::chrono::seconds(5);
+
+struct Start {
+  void* (*main)(void*);
+  void* argument;
+};
+
+void* OwnThreadMain(void* start) {
+  const Start copy = *static_cast<Start*>(start);
+  delete static_cast<Start*>(start);
+  is_own_thread = true;
+  return copy.main(copy.argument);
+}
 
 }  // namespace
 
@@ -27,8 +42,9 @@ bool StartThread(const char* name, size_t stack_bytes, void* (*main)(void*), voi
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   pthread_t thread;
-  const int error = pthread_create(&thread, &attributes, main, argument);
-  if (error == 0) pthread_setname_np(thread, name);
+  auto start = std::make_unique<Start>(Start{main, argument});
+  const int error = pthread_create(&thread, &attributes, OwnThreadMain, start.get());
+  if (error == 0) start.release(), pthread_setname_np(thread, name);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   pthread_attr_destroy(&attributes);
   return error == 0;

@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "transport/base/features.h"
+#include "transport/base/own_thread.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::stream {
@@ -24,12 +25,14 @@ bool IsReady(int fd, short events) {
 
 // write() without SIGPIPE: blocked for this thread, and taken back if it was ours.
 ssize_t WriteWithoutSignal(int fd, const std::byte* from, size_t size) {
+  if (is_own_thread) return write(fd, from, size);  // blocked there, and waited for by nobody
   sigset_t pipe_signal, before, pending;
   sigemptyset(&pipe_signal);
   sigaddset(&pipe_signal, SIGPIPE);
-  sigpending(&pending);
-  const bool was_pending = sigismember(&pending, SIGPIPE) == 1;
   pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  // Where it was not blocked, none of this thread's own can be pending; one of the process's is left, as ours is taken first.
+  const bool was_blocked = sigismember(&before, SIGPIPE) == 1;
+  const bool was_pending = was_blocked && sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 1;
   const ssize_t written = write(fd, from, size);
   const int error = errno;
   if (written < 0 && error == EPIPE && !was_pending) {
@@ -37,7 +40,7 @@ ssize_t WriteWithoutSignal(int fd, const std::byte* from, size_t size) {
     while (sigtimedwait(&pipe_signal, nullptr, &now) < 0 && errno == EINTR) {
     }
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (!was_blocked) pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = error;
   return written;
 }

@@ -25,7 +25,7 @@ std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std:
   return std::make_unique<StreamLink>(
       std::move(fd),
       StreamLink::Options{
-          .capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place), .epitaph = {}});
+          .capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
 }
 
 // There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is
