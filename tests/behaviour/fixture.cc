@@ -104,7 +104,22 @@ Msg Data(size_t bytes, char fill) {
   return message;
 }
 
-BehaviourTest::BehaviourTest() : address_(OtherAddress()) {}
+namespace {
+
+// A scheme alone, or with the parameters of its addresses.
+std::string FreshAddress(std::string_view scheme, std::string_view suffix = "") {
+  if (std::ranges::find(kOneConnection, scheme) != std::end(kOneConnection)) return std::string(scheme) + ":";
+  const size_t end = std::min(scheme.find('?'), scheme.size());
+  return std::string(scheme.substr(0, end)).append(":").append(FreshName()).append(suffix).append(scheme.substr(end));
+}
+
+}  // namespace
+
+BehaviourTest::BehaviourTest() : place_(FreshAddress(GetParam())) {}
+
+std::unique_ptr<ipcrpc::MeetingPlace> BehaviourTest::NewPlace() {
+  return std::make_unique<ipcrpc::MeetingPlace>(FreshAddress(GetParam()));
+}
 
 BehaviourTest::~BehaviourTest() { StopServer(); }
 
@@ -113,9 +128,7 @@ void BehaviourTest::StopServer() {
   server_.reset();
 }
 
-std::string BehaviourTest::OtherAddress(std::string_view suffix) const {
-  return std::string(scheme()).append(":").append(FreshName()).append(suffix).append(GetParam().substr(scheme().size()));
-}
+std::string BehaviourTest::OtherAddress(std::string_view suffix) const { return FreshAddress(GetParam(), suffix); }
 
 std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
                                                      const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
@@ -130,17 +143,17 @@ std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, con
 
 void BehaviourTest::Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure,
                           const ipcrpc::ChannelArguments& arguments) {
-  if (server_ == nullptr) server_ = Serve(service_, address_, configure);
-  channel_ = ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments);
+  if (server_ == nullptr) server_ = Serve(service_, address(), configure);
+  channel_ = ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments);
   stub_ = Methods::NewStub(channel_);
 }
 
 std::unique_ptr<Methods::Stub> BehaviourTest::NewStub(const ipcrpc::ChannelArguments& arguments) {
-  return Methods::NewStub(ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments));
+  return Methods::NewStub(ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments));
 }
 
 void BehaviourTest::ExpectAlive() {
-  const std::unique_ptr<Methods::Stub> fresh = NewStub();
+  const std::unique_ptr<Methods::Stub> fresh = one_connection() && stub_ != nullptr ? nullptr : NewStub();
   for (Methods::Stub* stub : {fresh.get(), stub_.get()}) {
     if (stub == nullptr) continue;
     ClientContext context;

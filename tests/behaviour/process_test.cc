@@ -233,7 +233,7 @@ TEST_P(Processes, ForkedChildrenOfAServerLeaveItAlone) {
 
 #endif
 
-BEHAVIOUR_SUITE(Processes);
+BEHAVIOUR_SUITE_ACROSS_PROCESSES(Processes);
 
 }  // namespace
 }  // namespace behaviour

@@ -181,7 +181,7 @@ TEST_P(ServerBehaviour, LimitOfConcurrentCallsOnAConnection) {
   EXPECT_TRUE(Eventually([&] { return Call(*stub_).ok(); }));
 }
 
-BEHAVIOUR_SUITE(ServerBehaviour);
+BEHAVIOUR_SUITE_WITH_NAMES(ServerBehaviour);
 
 }  // namespace
 }  // namespace behaviour

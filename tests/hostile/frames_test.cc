@@ -307,8 +307,8 @@ TEST_P(Frames, MutatedConversationsNeverHarmTheServer) {
   }
 }
 
-// The transports that raw_peer.h speaks. What a link is made of does not change its frames.
-INSTANTIATE_TEST_SUITE_P(All, Frames, ::testing::Values(std::string_view("shm"), std::string_view("unix")), SchemeName);
+// The rendezvous that a raw peer plays by hand.
+INSTANTIATE_TEST_SUITE_P(All, Frames, ::testing::Values("shm", "unix"), SchemeName);
 
 }  // namespace
 }  // namespace hostile

@@ -19,7 +19,7 @@
 #include "transport/shm/testing/parts_testing.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/sandbox.h"
-#include "transport/testing/temp_dir.h"
+#include "transport/testing/swept_dir.h"
 
 namespace ipcrpc::shm {
 namespace {
@@ -44,7 +44,7 @@ std::vector<std::string> EntriesOf(const std::string& directory) {
 
 class FaultsTest : public ::testing::Test {
  protected:
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
 };
 
 // ---- system calls that are refused -------------------------------------------------------------

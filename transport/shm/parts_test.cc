@@ -19,7 +19,7 @@
 #include "transport/shm/testing/parts_testing.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/sandbox.h"
-#include "transport/testing/temp_dir.h"
+#include "transport/testing/swept_dir.h"
 #include "transport/unix_socket.h"
 
 namespace ipcrpc::shm {
@@ -40,7 +40,7 @@ class PartsTest : public ::testing::Test {
     return parts.ok() ? *parts : Parts();
   }
 
-  TempRuntimeDir directory_;
+  SweptRuntimeDir directory_;
 };
 
 // ---- addresses ---------------------------------------------------------------------------------

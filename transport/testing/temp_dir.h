@@ -6,8 +6,6 @@
 #include <filesystem>
 #include <string>
 
-#include "transport/names.h"
-
 namespace ipcrpc {
 
 class TempRuntimeDir {
@@ -25,8 +23,6 @@ class TempRuntimeDir {
     } else {
       setenv("IPCRPC_RUNTIME_DIR", before_.c_str(), 1);
     }
-    // With the ledgers of what killed peers left in the kernel.
-    SweepDirectory(path_);
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
