@@ -27,6 +27,11 @@ class RuntimeDirectory : public ::testing::Environment {
     setenv("IPCRPC_RUNTIME_DIR", path_.c_str(), 1);
   }
   void TearDown() override {
+    // Whoever binds a name sweeps what killed peers left in the kernel.
+    LambdaService service;
+    ipcrpc::ServerBuilder builder;
+    builder.AddListeningPort("unix:last").RegisterService(&service);
+    builder.BuildAndStart().reset();
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }

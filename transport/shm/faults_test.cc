@@ -435,6 +435,23 @@ TEST_F(FaultsTest, ASurvivorRemovesWhatItsPeerLeft) {
   });
 }
 
+TEST_F(FaultsTest, WhoClosesFirstLeavesThePeerWhatItSleepsBy) {
+  EXPECT_RIGHT_IN_NAMESPACES(CLONE_NEWIPC, [] {
+    LinkHost host("shm:faults?wake=sysvsem");
+    std::unique_ptr<Link> client = *TryConnect("shm:faults?wake=sysvsem");
+    const std::unique_ptr<Link> link = host.Accept();
+    EXPECT_TRUE(LinkDriver(*client).Send(MakeFrame(3, 0, 100)));
+    client->Close(absl::CancelledError("sent"));
+    client->NotePeerGone();  // as whoever watches its socket does
+    client.reset();
+    EXPECT_THAT(KernelObjects(), Contains(HasSubstr("sem:")).Times(1));
+    LinkDriver driver(*link);
+    EXPECT_FALSE(driver.DriveUntil([] { return false; }, 20'000));
+    EXPECT_EQ(driver.frames, 1);
+    EXPECT_THAT(MessageOf(link->status()), HasSubstr("is gone"));
+  });
+}
+
 TEST_F(FaultsTest, TheDoctorListsAndCleansWhatTheDeadLeftAndNothingElse) {
   EXPECT_RIGHT_IN_NAMESPACES(CLONE_NEWNS | CLONE_NEWIPC, [this] {
     ASSERT_TRUE(MountTmpfs("/dev/shm", "mode=1777"));

@@ -144,16 +144,21 @@ bool SweepLedger(const std::string& path) {
   return all;
 }
 
+std::vector<LeftBehindBy> ListLedger(const std::string& path) {
+  std::vector<LeftBehindBy> list;
+  const std::optional<Contents> contents = ReadLedger(path);
+  if (!contents) return list;
+  for (const LeftBehind& thing : contents->things) {
+    if (!Here(thing) || Exists(thing, contents->owner)) list.push_back({path, thing, Here(thing)});
+  }
+  return list;
+}
+
 std::vector<LeftBehindBy> ListLeftBehind(const std::vector<std::string>& directories) {
   std::vector<LeftBehindBy> list;
   for (const std::string& directory : directories) {
     for (const std::string& base : NamesOfTheDead(directory)) {
-      const std::string path = Cat(base, kLedgerSuffix);
-      const std::optional<Contents> contents = ReadLedger(path);
-      if (!contents) continue;
-      for (const LeftBehind& thing : contents->things) {
-        if (!Here(thing) || Exists(thing, contents->owner)) list.push_back({path, thing, Here(thing)});
-      }
+      for (LeftBehindBy& thing : ListLedger(Cat(base, kLedgerSuffix))) list.push_back(std::move(thing));
     }
   }
   return list;

@@ -30,12 +30,15 @@ std::string LedgerLine(const LeftBehind& what);
 // of it is in another namespace, so that the ledger stays for whoever sees that.
 bool SweepLedger(const std::string& path);
 
-// For `ipcrpc doctor`: everything that the dead left, by the ledgers of these directories (ClientDirectories(), say).
+// For `ipcrpc doctor`.
 struct LeftBehindBy {
   std::string ledger;  // the file
   LeftBehind what;
   bool here = true;  // false: in another namespace, where a doctor must be run to remove it
 };
+// What a ledger names and what is still there, or cannot be seen from here. Empty where there is no such ledger.
+std::vector<LeftBehindBy> ListLedger(const std::string& path);
+// Everything that the dead left, by the ledgers of these directories (ClientDirectories(), say).
 std::vector<LeftBehindBy> ListLeftBehind(const std::vector<std::string>& directories);
 // Removes it, and says what it removed. Never what a living process has.
 std::vector<LeftBehindBy> CleanLeftBehind(const std::vector<std::string>& directories);

@@ -48,7 +48,7 @@ ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::
 
 ShmLink::~ShmLink() {
   Close(absl::CancelledError("the link was closed"));
-  if (peer_bell_ != nullptr && peer_gone_.load(std::memory_order_acquire)) peer_bell_->OwnerIsGone();
+  if (peer_bell_ != nullptr && peer_gone_first_.load(std::memory_order_acquire)) peer_bell_->OwnerIsGone();
 }
 
 const Capabilities& ShmLink::capabilities() const { return kCapabilities; }
@@ -302,6 +302,8 @@ void ShmLink::Kick() {
 }
 
 void ShmLink::NotePeerGone() {
+  // Our own Close() hangs up, too, and then the peer may still be reading what it was sent.
+  if (!closed_.load(std::memory_order_acquire)) peer_gone_first_.store(true, std::memory_order_release);
   peer_gone_.store(true, std::memory_order_release);
   Kick();
 }

@@ -111,6 +111,7 @@ class ShmLink final : public Link {
   std::atomic<uint32_t> kicks_{0};              // futex word
   std::atomic<bool> waiting_{false};            // the holder of the receive role sleeps in Wait()
   std::atomic<bool> peer_gone_{false};
+  std::atomic<bool> peer_gone_first_{false};  // before this side closed
   std::atomic<bool> closed_{false};
   mutable std::mutex mu_;
   absl::StatusCode why_code_ = absl::StatusCode::kOk;  // a Status is not shared by threads: see docs
