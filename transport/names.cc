@@ -21,6 +21,7 @@
 #include "transport/base/process.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/rendezvous/leftovers.h"
 #include "transport/snapshot/file_names.h"
 #include "transport/unix_address.h"
 
@@ -30,8 +31,8 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 5> kSuffixes = {".sock", ".shm", ".fifo", snapshot::kSuffix,
-                                                       snapshot::kNewSuffix};
+constexpr std::array<std::string_view, 7> kSuffixes = {".sock", ".shm", ".fifo", ".mqueue", ".sysvmq",
+                                                       snapshot::kSuffix, snapshot::kNewSuffix};
 
 std::string Environment(const char* name) {
   const char* value = secure_getenv(name);
@@ -121,12 +122,17 @@ void RemoveLeftOvers(const std::string& base) {
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
     if (S_ISREG(info.st_mode)) {
-      if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) snapshot::RemoveDead(path);
+      if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) {
+        snapshot::RemoveDead(path);
+      } else {
+        rendezvous::RemoveDeadPlace(path);
+      }
       continue;
     }
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening : S_ISFIFO(info.st_mode);
     if (ours) unlink(path.c_str());
   }
+  rendezvous::RemoveDeadPairs(base);
 }
 
 struct HeldLock {
@@ -245,7 +251,7 @@ absl::StatusOr<std::unique_ptr<NameLock>> NameLock::Take(const std::string& base
   }
   bool left_by_dead = false;
   ASSIGN_OR_RETURN(UniqueFd fd, AcquireLockFile(Cat(base, kLockSuffix), left_by_dead));
-  if (left_by_dead && plain_name) RemoveLeftOvers(base);
+  if (left_by_dead) plain_name ? RemoveLeftOvers(base) : rendezvous::RemoveDeadPairs(base);
   table.held[base] = HeldLock{.fd = std::move(fd), .users = 1, .owner = getpid()};
   return std::unique_ptr<NameLock>(new NameLock(base));
 }
@@ -277,6 +283,8 @@ void SweepDirectory(const std::string& directory) {
     unlinkat(dirfd(dir), entry->d_name, 0);
   }
   closedir(dir);
+  // Pairs that a client kept when the server had gone, and then died.
+  for (const rendezvous::DeadPair& pair : rendezvous::FindDeadPairs(directory, "")) rendezvous::RemoveDeadPair(pair);
 }
 
 SocketOwner ProbeSocket(const std::string& path) {

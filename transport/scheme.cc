@@ -7,7 +7,10 @@
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/fifo/fifo_transport.h"
+#include "transport/mqueue/mqueue_transport.h"
 #include "transport/shm/shm_transport.h"
+#include "transport/sysvmq/sysvmq_transport.h"
 #include "transport/unix/unix_transport.h"
 
 namespace ipcrpc {
@@ -38,6 +41,9 @@ std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
       shm::ShmScheme(),
       UnixScheme(),
+      FifoScheme(),
+      MqueueScheme(),
+      SysvmqScheme(),
   };
   return kSchemes;
 }

@@ -160,10 +160,11 @@ int Echo(Link& link) {
   return driver.closed && absl::IsUnavailable(link.status()) ? 0 : 1;
 }
 
-int SendAndClose(Link& link, uint64_t seed, uint64_t count) {
+int SendAndClose(Link& link, uint64_t seed, uint64_t count, size_t max) {
   LinkDriver driver(link);
+  if (max == 0) max = link.max_frame_bytes();
   for (uint64_t i = 0; i < count; ++i) {
-    if (!driver.Send(MakeFrame(seed, i, FrameSize(seed, i, link.max_frame_bytes())))) return 1;
+    if (!driver.Send(MakeFrame(seed, i, FrameSize(seed, i, max)))) return 1;
   }
   if (!driver.Drain()) return 1;
   link.Close(absl::CancelledError("sent everything"));
@@ -214,7 +215,7 @@ int PlayRole(const std::string& role, Link& link, int go_fd) {
   words >> name >> a >> b >> c;
   if (name == "exchange") return Exchange(link, a, b, c);
   if (name == "flood") return Flood(link, a, b, c);
-  if (name == "send-and-close") return SendAndClose(link, a, b);
+  if (name == "send-and-close") return SendAndClose(link, a, b, c);
   if (name == "idle" || name == "sleepy-echo") AwaitGo(go_fd);
   if (name == "idle") return 0;
   if (name == "echo" || name == "sleepy-echo") return Echo(link);

@@ -18,7 +18,7 @@ namespace ipcrpc {
 //   exchange SEED PEER_SEED COUNT   sends COUNT frames of SEED, expects as many of PEER_SEED, at the same
 //   time flood SEED PEER_SEED COUNT      the same, sending and receiving in a thread each echo sends back
 //   what comes, until closed sleepy-echo                     the same, but reads nothing until told to go
-//   send-and-close SEED COUNT       sends and closes
+//   send-and-close SEED COUNT [MAX] sends frames of MAX bytes at most, and closes
 //   idle                            does nothing until told to go
 // `go_fd` becomes readable (or ends) to tell it to go.
 int PlayRole(const std::string& role, Link& link, int go_fd);

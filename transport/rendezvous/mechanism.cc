@@ -1,0 +1,30 @@
+#include "transport/rendezvous/mechanism.h"
+
+#include <array>
+
+#include "transport/fifo/fifo_transport.h"
+#include "transport/mqueue/mqueue_transport.h"
+#include "transport/sysvmq/sysvmq_transport.h"
+
+namespace ipcrpc::rendezvous {
+
+std::span<const Mechanism* const> Mechanisms() {
+  static const std::array<const Mechanism*, 3> kMechanisms = {&FifoMechanism(), &MqueueMechanism(), &SysvmqMechanism()};
+  return kMechanisms;
+}
+
+const Mechanism* FindMechanism(Kind kind) {
+  for (const Mechanism* mechanism : Mechanisms()) {
+    if (mechanism->kind() == kind) return mechanism;
+  }
+  return nullptr;
+}
+
+const Mechanism* FindMechanism(std::string_view scheme) {
+  for (const Mechanism* mechanism : Mechanisms()) {
+    if (mechanism->scheme() == scheme) return mechanism;
+  }
+  return nullptr;
+}
+
+}  // namespace ipcrpc::rendezvous
