@@ -34,7 +34,7 @@ using ServerCollector = ipcrpc::ServerReader<Msg>;
 using ServerTalk = ipcrpc::ServerReaderWriter<Msg, Msg>;
 
 // A new transport joins by a line here.
-inline constexpr std::string_view kSchemes[] = {"shm", "unix"};
+inline constexpr std::string_view kSchemes[] = {"shm", "unix", "fifo", "mqueue", "sysvmq"};
 
 // Under a sanitizer everything takes several times as long.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)

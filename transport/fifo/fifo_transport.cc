@@ -106,7 +106,7 @@ class Fifo final : public rendezvous::Mechanism {
     return end;
   }
 
-  std::optional<bool> IsHeldBy(const End& ours, const rendezvous::Proof& proof, pid_t pid) const override {
+  bool IsHeldBy(const End& ours, const rendezvous::Proof& proof, pid_t pid) const override {
     return rendezvous::HasOpen(pid, proof.fd, ours.medium->read_fd());
   }
 

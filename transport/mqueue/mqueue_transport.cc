@@ -208,7 +208,7 @@ class Mqueue final : public rendezvous::Mechanism {
     return end;
   }
 
-  std::optional<bool> IsHeldBy(const End& ours, const rendezvous::Proof& proof, pid_t pid) const override {
+  bool IsHeldBy(const End& ours, const rendezvous::Proof& proof, pid_t pid) const override {
     return rendezvous::HasOpen(pid, proof.fd, ours.medium->read_fd());
   }
 

@@ -58,6 +58,7 @@ class RendezvousListener final : public Listener {
   ~RendezvousListener() override {
     if (!fork_guard_.ours()) return;
     while (!pending_.empty()) Drop(pending_.begin());
+    if (lock_ != nullptr) RemoveDeadPairs(base_);
     if (place_ != nullptr) mechanism_.RemovePlace(path_, reference_);
     if (made_file_) unlink(path_.c_str());
     place_.reset();
@@ -300,16 +301,13 @@ absl::StatusOr<std::unique_ptr<Link>> RendezvousListener::Complete(Pending& pend
   }
   PeerIdentity peer;
   if (pending.known_uid) peer.uid = pending.uid, peer.vouched = true;
-  if (pending.pid != 0) {
-    const std::optional<bool> held = mechanism_.IsHeldBy(pending.end, proof, pending.pid);
-    if (held == false) return absl::UnauthenticatedError("the process that asked does not hold the pair");
-    if (held == true) {
-      peer.pid = pending.pid;
-      if (const auto owner = OwnerOfProcess(pending.pid)) {
-        // What the kernel says of the process that holds the pair stands above what the file lets us conclude.
-        std::tie(peer.uid, peer.gid) = *owner;
-        peer.vouched = true;
-      }
+  // A pid that we do not see is not believed; one that has left already is not missed.
+  if (pending.pid != 0 && mechanism_.IsHeldBy(pending.end, proof, pending.pid)) {
+    peer.pid = pending.pid;
+    if (const auto owner = OwnerOfProcess(pending.pid)) {
+      // What the kernel says of the process that holds the pair stands above what the file lets us conclude.
+      std::tie(peer.uid, peer.gid) = *owner;
+      peer.vouched = true;
     }
   }
   const int fd = pending.end.medium->read_fd();

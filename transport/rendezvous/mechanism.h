@@ -63,8 +63,8 @@ class Mechanism {
   // RESOURCE_EXHAUSTED names the limit, and what would help. On failure nothing is left.
   virtual absl::StatusOr<End> MakePair(const std::string& stem, const Token& token, const Access& access) const = 0;
   virtual absl::StatusOr<End> OpenPair(const std::string& stem, const Token& token, const Welcome& welcome) const = 0;
-  // Server, when the proof came: whether process `pid` holds the client's end. Nothing: the kernel does not let us see.
-  virtual std::optional<bool> IsHeldBy(const End& ours, const Proof& proof, pid_t pid) const = 0;
+  // Server, when the proof came: whether process `pid` is seen to hold the client's end.
+  virtual bool IsHeldBy(const End& ours, const Proof& proof, pid_t pid) const = 0;
   // Server, when the proof came: both have it open. Without `watch` where the mechanism tells of death itself.
   virtual absl::Status Complete(End& ours, const Proof& proof, std::unique_ptr<PeerWatch> watch) const = 0;
   // Client, after the proof is out.

@@ -89,15 +89,10 @@ absl::Status Grant(int fd, const Access& access, const std::string& what) {
   return absl::OkStatus();
 }
 
-std::optional<bool> HasOpen(pid_t pid, int fd, int own_fd) {
+bool HasOpen(pid_t pid, int fd, int own_fd) {
   struct stat ours, theirs;
-  if (fstat(own_fd, &ours) != 0) return std::nullopt;
-  if (stat(Cat("/proc/", pid, "/fd/", fd).c_str(), &theirs) == 0) {
-    return ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
-  }
-  // No such process, or no such descriptor of it; or /proc is not there to be asked at all.
-  if (errno == ENOENT && access("/proc/self/fd", F_OK) == 0) return false;
-  return std::nullopt;
+  return fstat(own_fd, &ours) == 0 && stat(Cat("/proc/", pid, "/fd/", fd).c_str(), &theirs) == 0 &&
+         ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
 }
 
 absl::StatusOr<ReferenceFile> OpenReference(const std::string& path) {

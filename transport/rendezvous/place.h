@@ -16,8 +16,9 @@ namespace ipcrpc::rendezvous {
 // Gives a file, FIFO or queue behind `fd` to whom it is for; then, and only then, widens its mode.
 absl::Status Grant(int fd, const Access& access, const std::string& what);
 
-// Whether descriptor `fd` of process `pid` is open on what our `own_fd` is: /proc shows it, to those who may see it.
-std::optional<bool> HasOpen(pid_t pid, int fd, int own_fd);
+// Whether descriptor `fd` of process `pid` is seen to be open on what our `own_fd` is: /proc shows it, to those who may
+// see it, and as long as it is.
+bool HasOpen(pid_t pid, int fd, int own_fd);
 
 // The client's view of a place that it believes.
 struct FoundPlace {

@@ -238,10 +238,9 @@ class Sysvmq final : public rendezvous::Mechanism {
   }
 
   // The kernel keeps who sent last: for now that was the proof.
-  std::optional<bool> IsHeldBy(const End& ours, const rendezvous::Proof&, pid_t pid) const override {
+  bool IsHeldBy(const End& ours, const rendezvous::Proof&, pid_t pid) const override {
     msqid_ds info;
-    if (msgctl(static_cast<SysvmqMedium&>(*ours.medium).in_queue(), IPC_STAT, &info) != 0) return std::nullopt;
-    return info.msg_lspid == pid;
+    return msgctl(static_cast<SysvmqMedium&>(*ours.medium).in_queue(), IPC_STAT, &info) == 0 && info.msg_lspid == pid;
   }
 
   absl::Status Complete(End& ours, const rendezvous::Proof&,
