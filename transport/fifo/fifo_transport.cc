@@ -110,9 +110,7 @@ class Fifo final : public rendezvous::Mechanism {
     return rendezvous::HasOpen(pid, proof.fd, ours.medium->read_fd());
   }
 
-  absl::Status Complete(End&, const rendezvous::Proof&, std::unique_ptr<rendezvous::PeerWatch>) const override {
-    return absl::OkStatus();
-  }
+  bool wants_watch() const override { return false; }
   void Watch(End&, std::unique_ptr<rendezvous::PeerWatch>) const override {}
 
   void RemovePair(const std::string& stem, const rendezvous::Token&) const override {

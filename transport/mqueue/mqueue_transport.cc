@@ -212,11 +212,6 @@ class Mqueue final : public rendezvous::Mechanism {
     return rendezvous::HasOpen(pid, proof.fd, ours.medium->read_fd());
   }
 
-  absl::Status Complete(End& ours, const rendezvous::Proof&,
-                        std::unique_ptr<rendezvous::PeerWatch> watch) const override {
-    static_cast<MqueueMedium&>(*ours.medium).Watch(std::move(watch));
-    return absl::OkStatus();
-  }
   void Watch(End& ours, std::unique_ptr<rendezvous::PeerWatch> watch) const override {
     static_cast<MqueueMedium&>(*ours.medium).Watch(std::move(watch));
   }

@@ -70,6 +70,8 @@ absl::StatusOr<std::unique_ptr<Link>> Connector::Connect() {
   RETURN_IF_ERROR(SendAsk());
   ASSIGN_OR_RETURN(const Welcome welcome, AwaitWelcome());
   ASSIGN_OR_RETURN(End end, mechanism_.OpenPair(stem_, token_, welcome));
+  UniqueFd life;
+  if (mechanism_.wants_watch()) life = OpenLifeFifo(stem_, Side::kClient);
   // Everything that the server made is open now, and it had it open until after this look.
   if (!Alive(file_.get(), Side::kServer)) {
     return absl::UnavailableError(Cat(place_.path, ": its server went while we connected"));
@@ -80,7 +82,9 @@ absl::StatusOr<std::unique_ptr<Link>> Connector::Connect() {
     return absl::UnavailableError(Cat(place_.path, ": cannot send the proof: ", strerror(errno)));
   }
   const PeerIdentity peer = ServerIdentity(welcome);
-  mechanism_.Watch(end, std::make_unique<PeerWatch>(std::move(file_), Side::kClient, peer.pid));
+  if (mechanism_.wants_watch()) {
+    mechanism_.Watch(end, std::make_unique<PeerWatch>(std::move(file_), Side::kClient, std::move(life), peer.pid));
+  }
   return std::make_unique<StreamLink>(std::move(end.medium),
                                       StreamLink::Options{.capabilities = mechanism_.capabilities(),
                                                           .peer = peer,

@@ -117,7 +117,7 @@ std::vector<DeadPair> FindDeadPairs(const std::string& directory, const std::str
 }
 
 void RemoveDeadPair(const DeadPair& pair) {
-  if (const Mechanism* mechanism = FindMechanism(pair.kind)) mechanism->RemovePair(pair.stem, pair.token);
+  RemovePairNames(FindMechanism(pair.kind), pair.stem, pair.token);
   unlink(pair.stem.c_str());
 }
 

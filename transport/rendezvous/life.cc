@@ -1,6 +1,8 @@
 #include "transport/rendezvous/life.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -9,6 +11,9 @@
 
 #include "transport/base/clock.h"
 #include "transport/base/features.h"
+#include "transport/base/strings.h"
+#include "transport/rendezvous/place.h"
+#include "transport/stream/descriptor.h"
 
 namespace ipcrpc::rendezvous {
 namespace {
@@ -47,8 +52,30 @@ void DropLife(int fd, Side side) {
   fcntl(fd, F_OFD_SETLK, &lock);
 }
 
-PeerWatch::PeerWatch(UniqueFd file, Side own, pid_t peer_pid)
-    : file_(std::move(file)), own_(own), event_(OpenPidfd(peer_pid)) {
+std::string LifeFifoOf(const std::string& stem) { return Cat(stem, ".life"); }
+
+UniqueFd MakeLifeFifo(const std::string& stem, const Access& access) {
+  const std::string path = LifeFifoOf(stem);
+  if (!FeatureAllowed("life_fifo") || mkfifo(path.c_str(), 0600) != 0) return UniqueFd();
+  UniqueFd fifo(open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
+  if (!fifo.valid() || !Grant(fifo.get(), access, path).ok()) fifo.reset();
+  if (!fifo.valid()) unlink(path.c_str());
+  return fifo;
+}
+
+UniqueFd OpenLifeFifo(const std::string& stem, Side side) {
+  if (!FeatureAllowed("life_fifo")) return UniqueFd();
+  // For writing it fails when nobody has it open for reading.
+  const int access = side == Side::kServer ? O_WRONLY : O_RDONLY;
+  UniqueFd fifo(open(LifeFifoOf(stem).c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY));
+  struct stat info;
+  if (fifo.valid() && (fstat(fifo.get(), &info) != 0 || !S_ISFIFO(info.st_mode))) fifo.reset();
+  return fifo;
+}
+
+PeerWatch::PeerWatch(UniqueFd file, Side own, UniqueFd fifo, pid_t peer_pid)
+    : file_(std::move(file)), own_(own), is_fifo_(fifo.valid()), event_(std::move(fifo)) {
+  if (!is_fifo_) event_ = OpenPidfd(peer_pid);
   if (event_.valid()) return;
   is_timer_ = true;
   event_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -58,10 +85,19 @@ PeerWatch::PeerWatch(UniqueFd file, Side own, pid_t peer_pid)
 }
 
 bool PeerWatch::Died() {
+  if (is_fifo_) {
+    pollfd ask = {.fd = event_.get(), .events = 0, .revents = 0};
+    return poll(&ask, 1, 0) == 1;
+  }
   if (!is_timer_) return true;
   uint64_t expirations;
   [[maybe_unused]] const ssize_t ignored = read(event_.get(), &expirations, sizeof expirations);
   return PeerLeft();
+}
+
+void PeerWatch::Leave() {
+  DropLife(file_.get(), own_);
+  if (is_fifo_) stream::KillDescriptor(event_.get());
 }
 
 }  // namespace ipcrpc::rendezvous

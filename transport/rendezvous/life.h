@@ -1,14 +1,19 @@
-// How the two ends of a pair of queues see that the other one has gone.
+// How the two ends of a pair of queues see that the other one has gone, by closing or by dying.
 //
 // Each side holds a lock on a byte of their file NAME~TOKEN, which both have open (an OFD lock: the kernel drops it
-// when its holder dies, in whatever PID namespace that is). A pidfd of the peer tells its death at once;
-// where the kernel refuses one, or the peer's pid means nothing here, a timer has the lock looked at. The same
-// lock tells the sweep of the dead what is still in use.
+// when its holder dies, in whatever PID namespace that is). The lock tells a sweep of the dead what is still in
+// use; but nobody is woken by it. What wakes is, the first of these that there is:
+//   - a FIFO, NAME~TOKEN.life, that nothing is ever written to: the server has it open for writing and the client for
+//     reading, so that either sees an error or a hang-up once the other has not;
+//   - a pidfd of the peer, which tells its death only; when both are in one PID namespace;
+//   - a timer, that has the lock looked at.
+// IPCRPC_DISABLE=life_fifo,pidfd_open takes the first two away.
 #pragma once
 
 #include <sys/types.h>
 
 #include <memory>
+#include <string>
 
 #include "transport/base/fd.h"
 
@@ -22,22 +27,29 @@ bool Alive(int fd, Side side);
 bool TakeLife(int fd, Side side);
 void DropLife(int fd, Side side);
 
+// The FIFO of a pair. Invalid where there is none to be had; then there is another way.
+struct Access;
+std::string LifeFifoOf(const std::string& stem);
+UniqueFd MakeLifeFifo(const std::string& stem, const Access& access);  // server; open for reading, too
+UniqueFd OpenLifeFifo(const std::string& stem, Side side);  // server: once the client has, and without reading
+
 class PeerWatch {
  public:
-  // `file` with our own lock taken; `peer_pid` 0: not known here.
-  PeerWatch(UniqueFd file, Side own, pid_t peer_pid);
+  // `file` with our own lock taken; `fifo` may be invalid; `peer_pid` 0: not known here.
+  PeerWatch(UniqueFd file, Side own, UniqueFd fifo, pid_t peer_pid);
 
-  // Readable when the peer may have died; Died() then says whether.
+  // Ready (POLLIN, or an error) when the peer may have gone; Died() then says whether.
   int fd() const { return event_.get(); }
   bool Died();
   // The peer has closed the pair, or died.
   bool PeerLeft() const { return !Alive(file_.get(), own_ == Side::kServer ? Side::kClient : Side::kServer); }
   // We have.
-  void Leave() { DropLife(file_.get(), own_); }
+  void Leave();
 
  private:
   const UniqueFd file_;
   const Side own_;
+  const bool is_fifo_;
   UniqueFd event_;
   bool is_timer_ = false;
 };

@@ -75,6 +75,7 @@ class RendezvousListener final : public Listener {
     std::string stem;
     Token token;
     UniqueFd file;
+    UniqueFd life;    // its FIFO
     End end;          // no medium: the client was refused, and may read why
     bool known_uid;   // the file, and so the nonce, is readable to that uid alone
     uid_t uid;
@@ -209,7 +210,7 @@ void RendezvousListener::Serve(const Ask& ask) {
   }
   if (mechanism_.names_stay()) RemoveDeadPairs(base_);
   if (pending_.size() >= kMaxPending) Drop(pending_.begin());
-  Pending pending = {.stem = stem, .token = ask.token, .file = {}, .end = {}, .known_uid = false, .uid = ask.uid, .pid = 0,
+  Pending pending = {.stem = stem, .token = ask.token, .file = {}, .life = {}, .end = {}, .known_uid = false, .uid = ask.uid, .pid = 0,
                      .deadline_ns = MonotonicNs() + kHandshakeNs};
   pending.file.reset(open(stem.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!pending.file.valid()) return;
@@ -268,6 +269,7 @@ absl::Status RendezvousListener::Admit(const Ask& ask, Pending& pending) {
   }
   if (ask.pid > 0 && ask.pid_namespace == PidNamespace()) pending.pid = ask.pid;
   ASSIGN_OR_RETURN(pending.end, mechanism_.MakePair(pending.stem, pending.token, access));
+  if (mechanism_.wants_watch()) pending.life = MakeLifeFifo(pending.stem, access);
   return absl::OkStatus();
 }
 
@@ -312,12 +314,15 @@ absl::StatusOr<std::unique_ptr<Link>> RendezvousListener::Complete(Pending& pend
   }
   const int fd = pending.end.medium->read_fd();
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  if (!mechanism_.names_stay()) {
-    mechanism_.RemovePair(pending.stem, pending.token);
-    unlink(pending.stem.c_str());
+  if (mechanism_.wants_watch()) {
+    UniqueFd life;
+    if (pending.life.valid()) life = OpenLifeFifo(pending.stem, Side::kServer);
+    mechanism_.Watch(pending.end, std::make_unique<PeerWatch>(std::move(pending.file), Side::kServer, std::move(life),
+                                                              peer.pid));
   }
-  auto watch = std::make_unique<PeerWatch>(std::move(pending.file), Side::kServer, peer.pid);
-  RETURN_IF_ERROR(mechanism_.Complete(pending.end, proof, std::move(watch)));
+  // As long as the pair itself is needed by its name, so is its file.
+  RemovePairNames(mechanism_.names_stay() ? nullptr : &mechanism_, pending.stem, pending.token);
+  if (!mechanism_.names_stay()) unlink(pending.stem.c_str());
   return std::make_unique<StreamLink>(std::move(pending.end.medium),
                                       StreamLink::Options{.capabilities = mechanism_.capabilities(),
                                                           .peer = peer,
@@ -329,7 +334,7 @@ void RendezvousListener::Drop(PendingIterator pending) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pending->end.medium->read_fd(), nullptr);
     pending->end.medium->Hangup();
   }
-  mechanism_.RemovePair(pending->stem, pending->token);
+  RemovePairNames(&mechanism_, pending->stem, pending->token);
   unlink(pending->stem.c_str());
   pending_.erase(pending);
 }

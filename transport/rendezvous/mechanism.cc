@@ -1,5 +1,8 @@
 #include "transport/rendezvous/mechanism.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <array>
 
 #include "transport/fifo/fifo_transport.h"
@@ -11,6 +14,13 @@ namespace ipcrpc::rendezvous {
 std::span<const Mechanism* const> Mechanisms() {
   static const std::array<const Mechanism*, 3> kMechanisms = {&FifoMechanism(), &MqueueMechanism(), &SysvmqMechanism()};
   return kMechanisms;
+}
+
+void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token) {
+  if (mechanism != nullptr) mechanism->RemovePair(stem, token);
+  const std::string fifo = LifeFifoOf(stem);
+  struct stat info;
+  if (lstat(fifo.c_str(), &info) == 0 && S_ISFIFO(info.st_mode)) unlink(fifo.c_str());
 }
 
 const Mechanism* FindMechanism(Kind kind) {

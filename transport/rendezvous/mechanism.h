@@ -65,14 +65,17 @@ class Mechanism {
   virtual absl::StatusOr<End> OpenPair(const std::string& stem, const Token& token, const Welcome& welcome) const = 0;
   // Server, when the proof came: whether process `pid` is seen to hold the client's end.
   virtual bool IsHeldBy(const End& ours, const Proof& proof, pid_t pid) const = 0;
-  // Server, when the proof came: both have it open. Without `watch` where the mechanism tells of death itself.
-  virtual absl::Status Complete(End& ours, const Proof& proof, std::unique_ptr<PeerWatch> watch) const = 0;
-  // Client, after the proof is out.
+  // Both have it open. Only where wants_watch().
   virtual void Watch(End& ours, std::unique_ptr<PeerWatch> watch) const = 0;
   // The names go once both ends are open; where the objects are their names, only when both have left.
   virtual bool names_stay() const { return false; }
   virtual void RemovePair(const std::string& stem, const Token& token) const = 0;
+  // Whether its descriptors say nothing of the peer, so that there is a PeerWatch.
+  virtual bool wants_watch() const { return true; }
 };
+
+// RemovePair(), and what else is named after the stem but the file itself.
+void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token);
 
 // Null when there is none of that kind, or with that suffix.
 const Mechanism* FindMechanism(Kind kind);

@@ -41,10 +41,6 @@ int Reader::NewEvent() { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
 Reader::~Reader() {
   if (!thread_.joinable()) return;
-  if (!fork_guard_.ours()) {
-    thread_.detach();  // there is no such thread in this process
-    return;
-  }
   {
     const std::lock_guard lock(mu_);
     stop_ = true;

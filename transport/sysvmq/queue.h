@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "transport/base/fd.h"
-#include "transport/base/fork_guard.h"
 
 namespace ipcrpc::sysvmq {
 
@@ -45,7 +44,7 @@ void Remove(int queue);
 class Reader {
  public:
   explicit Reader(int queue) : queue_(queue) {}
-  ~Reader();  // the queue is removed, or a kick ends the thread
+  ~Reader();  // the queue is removed, or a kick ends the thread; not for a forked child
   Reader(const Reader&) = delete;
   Reader& operator=(const Reader&) = delete;
 
@@ -61,7 +60,6 @@ class Reader {
   void Run();
   void StartThread();
 
-  const ForkGuard fork_guard_;
   const int queue_;
   const UniqueFd event_{NewEvent()};
   static int NewEvent();

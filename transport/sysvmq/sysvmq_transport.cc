@@ -13,6 +13,7 @@
 #include <limits>
 #include <utility>
 
+#include "transport/base/fork_guard.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/rendezvous/place.h"
@@ -124,14 +125,18 @@ class SysvmqMedium final : public rendezvous::QueueMedium {
 
   // `file`: of a pair, removed by the last to leave.
   SysvmqMedium(int in, int out, std::string file)
-      : QueueMedium(sysvmq::kMessageBytes, kDepth), in_(in), out_(out), file_(std::move(file)),
+      : QueueMedium(sysvmq::kMessageBytes, kDepth), in_(std::make_unique<sysvmq::Reader>(in)), out_(out), file_(std::move(file)),
         space_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  // In a forked child the reader's thread, and whatever it held, is not there to be ended.
+  ~SysvmqMedium() override {
+    if (!fork_guard_.ours()) (void)in_.release();
+  }
 
   ssize_t Write(const std::byte* from, size_t size) override {
     const size_t piece = std::min(size, sysvmq::kMessageBytes);
     if (sysvmq::Send(out_, sysvmq::kData, from, piece) == 0) return static_cast<ssize_t>(piece);
     // Tried even while an answer is due: a receiver that has to hold a frame does not get to it.
-    if (errno != EAGAIN || in_.queue() == kNone || wants_space_.load(std::memory_order_acquire)) return -1;
+    if (errno != EAGAIN || in_->queue() == kNone || wants_space_.load(std::memory_order_acquire)) return -1;
     wants_space_.store(true, std::memory_order_release);
     eventfd_write(space_event_.get(), std::numeric_limits<uint64_t>::max() - 1);
     if (sysvmq::Send(out_, sysvmq::kWantSpace, nullptr, 0) != 0) {
@@ -141,16 +146,16 @@ class SysvmqMedium final : public rendezvous::QueueMedium {
     errno = EAGAIN;
     return -1;
   }
-  int read_fd() const override { return in_.fd(); }
+  int read_fd() const override { return in_->fd(); }
   int write_fd() const override { return space_event_.get(); }
-  bool Arm() override { return in_.Arm(); }
-  int in_queue() const { return in_.queue(); }
+  bool Arm() override { return in_->Arm(); }
+  int in_queue() const { return in_->queue(); }
 
  private:
   ssize_t Receive(std::byte* to, size_t size) override {
     while (true) {
       Message message;
-      const ssize_t got = in_.Receive(message);
+      const ssize_t got = in_->Receive(message);
       if (got < 0) return got;
       switch (message.type) {
         case sysvmq::kData: {
@@ -180,13 +185,15 @@ class SysvmqMedium final : public rendezvous::QueueMedium {
 
   // Each removes the queue that it read; the peer still reads the other one, unless it has left.
   void Dispose(bool last) override {
-    sysvmq::Remove(in_.queue());
+    sysvmq::Remove(in_->queue());
     if (!last) return;
     sysvmq::Remove(out_);
+    rendezvous::RemovePairNames(nullptr, file_, {});
     unlink(file_.c_str());
   }
 
-  sysvmq::Reader in_;
+  const ForkGuard fork_guard_;
+  std::unique_ptr<sysvmq::Reader> in_;
   const int out_;
   const std::string file_;
   const UniqueFd space_event_;
@@ -243,11 +250,6 @@ class Sysvmq final : public rendezvous::Mechanism {
     return msgctl(static_cast<SysvmqMedium&>(*ours.medium).in_queue(), IPC_STAT, &info) == 0 && info.msg_lspid == pid;
   }
 
-  absl::Status Complete(End& ours, const rendezvous::Proof&,
-                        std::unique_ptr<rendezvous::PeerWatch> watch) const override {
-    static_cast<SysvmqMedium&>(*ours.medium).Watch(std::move(watch));
-    return absl::OkStatus();
-  }
   void Watch(End& ours, std::unique_ptr<rendezvous::PeerWatch> watch) const override {
     static_cast<SysvmqMedium&>(*ours.medium).Watch(std::move(watch));
   }
