@@ -132,6 +132,7 @@ void RemoveLeftOvers(const std::string& base) {
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening : S_ISFIFO(info.st_mode);
     if (ours) unlink(path.c_str());
   }
+  rendezvous::RemoveDeadPlace(base);  // of a path
   rendezvous::RemoveDeadPairs(base);
 }
 

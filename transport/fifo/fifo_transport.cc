@@ -83,7 +83,7 @@ class Fifo final : public rendezvous::Mechanism {
     return fifo.status();
   }
 
-  void RemovePlace(const std::string& path, const std::string&) const override { RemoveFifo(path); }
+  void RemovePlace(const std::string& path, const std::string&, uid_t) const override { RemoveFifo(path); }
 
   absl::StatusOr<End> MakePair(const std::string& stem, const rendezvous::Token&, const Access& access) const override {
     absl::StatusOr<StreamDescriptor> up = MakeFifo(Cat(stem, kUp), O_RDONLY, access);
@@ -113,7 +113,7 @@ class Fifo final : public rendezvous::Mechanism {
   bool wants_watch() const override { return false; }
   void Watch(End&, std::unique_ptr<rendezvous::PeerWatch>) const override {}
 
-  void RemovePair(const std::string& stem, const rendezvous::Token&) const override {
+  void RemovePair(const std::string& stem, const rendezvous::Token&, uid_t) const override {
     RemoveFifo(Cat(stem, kUp));
     RemoveFifo(Cat(stem, kDown));
   }

@@ -179,9 +179,8 @@ class Mqueue final : public rendezvous::Mechanism {
     return std::make_unique<MqueueMedium>(UniqueFd(), std::move(queue), Geometry(sizeof(rendezvous::Ask)));
   }
 
-  void RemovePlace(const std::string&, const std::string& reference) const override {
-    // The text of a file, so not taken at its word.
-    if (reference.starts_with(Cat("/ipcrpc.", geteuid(), "."))) mq_unlink(reference.c_str());
+  void RemovePlace(const std::string&, const std::string& reference, uid_t owner) const override {
+    if (reference.starts_with(Cat("/ipcrpc.", owner, "."))) mq_unlink(reference.c_str());
   }
 
   absl::StatusOr<End> MakePair(const std::string&, const Token& token, const Access& access) const override {
@@ -216,7 +215,7 @@ class Mqueue final : public rendezvous::Mechanism {
     static_cast<MqueueMedium&>(*ours.medium).Watch(std::move(watch));
   }
 
-  void RemovePair(const std::string&, const Token& token) const override {
+  void RemovePair(const std::string&, const Token& token, uid_t) const override {
     mq_unlink(PairName(token, kUp).c_str());
     mq_unlink(PairName(token, kDown).c_str());
   }

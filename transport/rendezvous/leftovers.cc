@@ -37,7 +37,7 @@ std::optional<DeadPair> LookAtPair(const std::string& stem, const Token& token, 
   if (!file.valid() || fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
   if (nameless && time(nullptr) - info.st_mtime < kYoungSeconds) return std::nullopt;
   if (Alive(file.get(), Side::kServer) || Alive(file.get(), Side::kClient)) return std::nullopt;
-  DeadPair pair = {.stem = stem, .token = token, .kind = Kind{0}, .server_pid = 0};
+  DeadPair pair = {.stem = stem, .token = token, .kind = Kind{0}, .server_pid = 0, .owner = info.st_uid};
   Welcome welcome;
   const ssize_t size = pread(file.get(), &welcome, sizeof welcome, 0);
   if (size == 0) return pair;  // its server did not get further
@@ -78,7 +78,7 @@ absl::Status ClearPlace(const Mechanism& mechanism, const std::string& path) {
       return absl::AlreadyExistsError(Cat(cannot, "it exists and is not a file that a server of ours makes"));
     }
     living = Alive(file->file.get(), Side::kServer);
-    if (!living && reference) mechanism.RemovePlace(path, *reference);
+    if (!living && reference) mechanism.RemovePlace(path, *reference, file->owner);
   }
   if (living) return absl::AlreadyExistsError(Cat(cannot, "somebody listens there"));
   if (unlink(path.c_str()) != 0 && errno != ENOENT) {
@@ -87,12 +87,22 @@ absl::Status ClearPlace(const Mechanism& mechanism, const std::string& path) {
   return absl::OkStatus();
 }
 
-void RemoveDeadPlace(const std::string& path) {
-  const size_t dot = path.rfind('.');
-  if (dot == path.npos) return;
-  if (const Mechanism* mechanism = FindMechanism(std::string_view(path).substr(dot + 1))) {
-    (void)ClearPlace(*mechanism, path).ok();
+std::optional<DeadPlace> FindDeadPlace(const std::string& path) {
+  const absl::StatusOr<ReferenceFile> file = OpenReference(path);
+  if (!file.ok() || Alive(file->file.get(), Side::kServer)) return std::nullopt;
+  for (const Mechanism* mechanism : Mechanisms()) {
+    if (std::optional<std::string> reference = ParseReference(*mechanism, file->text)) {
+      return DeadPlace{.mechanism = mechanism, .reference = *std::move(reference), .owner = file->owner};
+    }
   }
+  return std::nullopt;
+}
+
+void RemoveDeadPlace(const std::string& path) {
+  const std::optional<DeadPlace> place = FindDeadPlace(path);
+  if (!place) return;
+  place->mechanism->RemovePlace(path, place->reference, place->owner);
+  unlink(path.c_str());
 }
 
 std::vector<DeadPair> FindDeadPairs(const std::string& directory, const std::string& base) {
@@ -117,7 +127,7 @@ std::vector<DeadPair> FindDeadPairs(const std::string& directory, const std::str
 }
 
 void RemoveDeadPair(const DeadPair& pair) {
-  RemovePairNames(FindMechanism(pair.kind), pair.stem, pair.token);
+  RemovePairNames(FindMechanism(pair.kind), pair.stem, pair.token, pair.owner);
   unlink(pair.stem.c_str());
 }
 

@@ -20,7 +20,14 @@ std::optional<std::string> ParseReference(const Mechanism& mechanism, std::strin
 // of its name.
 absl::Status ClearPlace(const Mechanism& mechanism, const std::string& path);
 
-// The same for NAME.mqueue and so on, quietly. REQUIRES: the lock of the name.
+// The file of a place that nobody lives at, whatever mechanism it is of.
+struct DeadPlace {
+  const Mechanism* mechanism;
+  std::string reference;
+  uid_t owner;
+};
+std::optional<DeadPlace> FindDeadPlace(const std::string& path);
+// Removes it, if it is one. REQUIRES: the lock of the name.
 void RemoveDeadPlace(const std::string& path);
 
 // A pair that both sides have left.
@@ -29,6 +36,7 @@ struct DeadPair {
   Token token;
   Kind kind;
   pid_t server_pid;
+  uid_t owner;
 };
 // `base`: of one name, or "" for all of `directory` whose name has no server now. REQUIRES: the lock of the name.
 std::vector<DeadPair> FindDeadPairs(const std::string& directory, const std::string& base);

@@ -59,7 +59,7 @@ class RendezvousListener final : public Listener {
     if (!fork_guard_.ours()) return;
     while (!pending_.empty()) Drop(pending_.begin());
     if (lock_ != nullptr) RemoveDeadPairs(base_);
-    if (place_ != nullptr) mechanism_.RemovePlace(path_, reference_);
+    if (place_ != nullptr) mechanism_.RemovePlace(path_, reference_, geteuid());
     if (made_file_) unlink(path_.c_str());
     place_.reset();
   }
@@ -321,7 +321,7 @@ absl::StatusOr<std::unique_ptr<Link>> RendezvousListener::Complete(Pending& pend
                                                               peer.pid));
   }
   // As long as the pair itself is needed by its name, so is its file.
-  RemovePairNames(mechanism_.names_stay() ? nullptr : &mechanism_, pending.stem, pending.token);
+  RemovePairNames(mechanism_.names_stay() ? nullptr : &mechanism_, pending.stem, pending.token, geteuid());
   if (!mechanism_.names_stay()) unlink(pending.stem.c_str());
   return std::make_unique<StreamLink>(std::move(pending.end.medium),
                                       StreamLink::Options{.capabilities = mechanism_.capabilities(),
@@ -334,7 +334,7 @@ void RendezvousListener::Drop(PendingIterator pending) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, pending->end.medium->read_fd(), nullptr);
     pending->end.medium->Hangup();
   }
-  RemovePairNames(&mechanism_, pending->stem, pending->token);
+  RemovePairNames(&mechanism_, pending->stem, pending->token, geteuid());
   unlink(pending->stem.c_str());
   pending_.erase(pending);
 }

@@ -16,8 +16,8 @@ std::span<const Mechanism* const> Mechanisms() {
   return kMechanisms;
 }
 
-void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token) {
-  if (mechanism != nullptr) mechanism->RemovePair(stem, token);
+void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token, uid_t owner) {
+  if (mechanism != nullptr) mechanism->RemovePair(stem, token, owner);
   const std::string fifo = LifeFifoOf(stem);
   struct stat info;
   if (lstat(fifo.c_str(), &info) == 0 && S_ISFIFO(info.st_mode)) unlink(fifo.c_str());

@@ -56,7 +56,8 @@ class Mechanism {
   // Client. UNAVAILABLE: its server is gone. PERMISSION_DENIED.
   virtual absl::StatusOr<std::unique_ptr<stream::Medium>> OpenPlace(const std::string& path,
                                                                     const std::string& reference) const = 0;
-  virtual void RemovePlace(const std::string& path, const std::string& reference) const = 0;
+  // Only a place of `owner`, whose file says so: a reference is text, and not taken at its word.
+  virtual void RemovePlace(const std::string& path, const std::string& reference, uid_t owner) const = 0;
 
   // ---- the pair; `stem` is the path of its file
 
@@ -69,13 +70,14 @@ class Mechanism {
   virtual void Watch(End& ours, std::unique_ptr<PeerWatch> watch) const = 0;
   // The names go once both ends are open; where the objects are their names, only when both have left.
   virtual bool names_stay() const { return false; }
-  virtual void RemovePair(const std::string& stem, const Token& token) const = 0;
+  // Only objects of ours or of `owner`, the file's.
+  virtual void RemovePair(const std::string& stem, const Token& token, uid_t owner) const = 0;
   // Whether its descriptors say nothing of the peer, so that there is a PeerWatch.
   virtual bool wants_watch() const { return true; }
 };
 
 // RemovePair(), and what else is named after the stem but the file itself.
-void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token);
+void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const Token& token, uid_t owner);
 
 // Null when there is none of that kind, or with that suffix.
 const Mechanism* FindMechanism(Kind kind);

@@ -106,12 +106,12 @@ absl::StatusOr<int> OpenQueue(key_t key) {
   return queue;
 }
 
-// Only one that is ours: a key is a small number, and may be in use for something else by now.
-void RemoveOwnQueue(key_t key) {
+// Only one that was made by `owner`: a key is a small number, and may be in use for something else by now.
+void RemoveQueueOf(uid_t owner, key_t key) {
   const int queue = msgget(key, 0);
   msqid_ds info;
   if (queue < 0 || msgctl(queue, IPC_STAT, &info) != 0) return;
-  if (info.msg_perm.cuid == geteuid()) sysvmq::Remove(queue);
+  if (info.msg_perm.cuid == owner) sysvmq::Remove(queue);
 }
 
 // Messages of the stream, both ways.
@@ -188,7 +188,7 @@ class SysvmqMedium final : public rendezvous::QueueMedium {
     sysvmq::Remove(in_->queue());
     if (!last) return;
     sysvmq::Remove(out_);
-    rendezvous::RemovePairNames(nullptr, file_, {});
+    rendezvous::RemovePairNames(nullptr, file_, {}, geteuid());
     unlink(file_.c_str());
   }
 
@@ -222,8 +222,8 @@ class Sysvmq final : public rendezvous::Mechanism {
     return std::make_unique<SysvmqMedium>(SysvmqMedium::kNone, queue, "");
   }
 
-  void RemovePlace(const std::string&, const std::string& reference) const override {
-    if (const std::optional<key_t> key = ParseKey(reference)) RemoveOwnQueue(*key);
+  void RemovePlace(const std::string&, const std::string& reference, uid_t owner) const override {
+    if (const std::optional<key_t> key = ParseKey(reference)) RemoveQueueOf(owner, *key);
   }
 
   absl::StatusOr<End> MakePair(const std::string& stem, const Token& token, const Access& access) const override {
@@ -255,10 +255,12 @@ class Sysvmq final : public rendezvous::Mechanism {
   }
 
   bool names_stay() const override { return true; }
-  void RemovePair(const std::string&, const Token& token) const override {
+  void RemovePair(const std::string&, const Token& token, uid_t owner) const override {
     const PairKeys keys = KeysOf(token);
-    RemoveOwnQueue(keys.up);
-    RemoveOwnQueue(keys.down);
+    for (const uid_t creator : {geteuid(), owner}) {
+      RemoveQueueOf(creator, keys.up);
+      RemoveQueueOf(creator, keys.down);
+    }
   }
 };
 
