@@ -288,6 +288,72 @@ void SweepDirectory(const std::string& directory) {
   for (const rendezvous::DeadPair& pair : rendezvous::FindDeadPairs(directory, "")) rendezvous::RemoveDeadPair(pair);
 }
 
+namespace {
+
+// Whether somebody holds the lock; asked without taking it, which a server that starts could notice.
+bool IsLocked(int fd) {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+std::string WhyDead(pid_t pid) {
+  if (pid == 0) return "no process holds its lock";
+  return Cat("pid ", pid, ProcessAlive(pid, 0) ? " no longer holds its lock" : " is gone");
+}
+
+void AddLeftOversOf(const std::string& base, pid_t pid, std::vector<LeftOver>& found) {
+  const auto add = [&](std::string_view kind, std::string name) {
+    found.push_back({.kind = kind, .name = std::move(name), .pid = pid, .why = WhyDead(pid)});
+  };
+  add("lock", Cat(base, kLockSuffix));
+  for (std::string_view suffix : kSuffixes) {
+    const std::string path = Cat(base, suffix);
+    struct stat info;
+    if (lstat(path.c_str(), &info) != 0) continue;
+    if (S_ISSOCK(info.st_mode) && ProbeSocket(path).listening) continue;
+    const std::optional<rendezvous::DeadPlace> place = rendezvous::FindDeadPlace(path);
+    const bool snapshot = suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix;
+    if (S_ISREG(info.st_mode) && !place && !snapshot) continue;
+    add(snapshot ? "snap" : suffix.substr(1), place ? Cat(path, " (queue ", place->reference, ")") : path);
+  }
+  if (const auto place = rendezvous::FindDeadPlace(base)) {
+    add(place->mechanism->scheme(), Cat(base, " (queue ", place->reference, ")"));
+  }
+}
+
+void AddDeadPairs(const std::vector<rendezvous::DeadPair>& pairs, std::vector<LeftOver>& found) {
+  for (const rendezvous::DeadPair& pair : pairs) {
+    const rendezvous::Mechanism* mechanism = rendezvous::FindMechanism(pair.kind);
+    const std::string what = mechanism == nullptr ? "" : Cat(" (", mechanism->scheme(), ")");
+    found.push_back({.kind = "pair", .name = pair.stem + what, .pid = pair.server_pid,
+                     .why = "neither its server nor its client holds it"});
+  }
+}
+
+}  // namespace
+
+std::vector<LeftOver> FindLeftOvers(const std::string& directory) {
+  std::vector<LeftOver> found;
+  DIR* dir = opendir(directory.c_str());
+  if (dir == nullptr) return found;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (!name.ends_with(kLockSuffix) || name.size() == kLockSuffix.size()) continue;
+    UniqueFd fd(openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat info;
+    if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || IsLocked(fd.get())) continue;
+    const LockOwner owner = ParseLockOwner(ReadSmallFile(dirfd(dir), entry->d_name).value_or(""));
+    const std::string base = Cat(directory, "/", name.substr(0, name.size() - kLockSuffix.size()));
+    AddLeftOversOf(base, owner.pid, found);
+    AddDeadPairs(rendezvous::FindDeadPairs(directory, base), found);
+  }
+  closedir(dir);
+  AddDeadPairs(rendezvous::FindDeadPairs(directory, ""), found);
+  return found;
+}
+
 SocketOwner ProbeSocket(const std::string& path) {
   absl::StatusOr<UnixSocketAddress> address = UnixSocketAddress::ForFile(path);
   if (!address.ok()) return {.listening = true};

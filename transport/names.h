@@ -53,9 +53,18 @@ class NameLock {
   const std::string base_;
 };
 
-// Removes from `directory` the files of names whose owner is dead, and nothing else. Quiet about what it may
-// not touch.
+// Removes from `directory` the files of names whose owner is dead, with the message queues that they name, and nothing
+// else. Quiet about what it may not touch.
 void SweepDirectory(const std::string& directory);
+
+// What a sweep would remove.
+struct LeftOver {
+  std::string_view kind;  // "lock", "sock", "shm", "fifo", "mqueue", "sysvmq", "snap"; "pair" of queues for one client
+  std::string name;       // its path, with the queue that it stands for
+  pid_t pid = 0;          // of the server that made it; 0: unknown
+  std::string why;        // it is dead
+};
+std::vector<LeftOver> FindLeftOvers(const std::string& directory);
 
 // Who is behind a file that is a unix socket.
 struct SocketOwner {

@@ -1,6 +1,7 @@
 // The rendezvous without credentials, over each of its mechanisms: limits, spoofed names, peers that cheat, and what
 // the dead leave. In an IPC namespace of its own, so that every queue there is one of the test's.
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <mqueue.h>
@@ -20,6 +21,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipcrpc/admin.h"
 #include "transport/base/strings.h"
 #include "transport/names.h"
 #include "transport/rendezvous/leftovers.h"
@@ -305,12 +307,18 @@ TEST_F(MqueueLimits, TheNumberOfQueuesIsNamed) {
   std::ifstream in("/proc/sys/fs/mqueue/queues_max");
   std::string before;
   in >> before;
-  ServerProcess server("mqueue:met");
+  // Whoever may exceed limits of the system gives that up first.
+  ServerProcess server("mqueue:met", 0, [] {
+    __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    __user_cap_data_struct data[2] = {};
+    syscall(SYS_capget, &header, data);
+    data[0].effective &= ~(1u << CAP_SYS_RESOURCE);
+    syscall(SYS_capset, &header, data);
+  });
   std::ofstream("/proc/sys/fs/mqueue/queues_max") << 2;
   const absl::Status refused = Dial("mqueue:met").status();
   std::ofstream("/proc/sys/fs/mqueue/queues_max") << before;
   EXPECT_TRUE(absl::IsResourceExhausted(refused)) << refused;
-  // Root may have more than that; then there is no refusal to be seen.
   EXPECT_THAT(MessageOf(refused), AllOf(HasSubstr("fs.mqueue.queues_max"), HasSubstr("sysctl")));
   EXPECT_TRUE(Dial("mqueue:met").ok());
 }
@@ -576,6 +584,7 @@ TEST_P(Rendezvous, KilledClientsLeaveNothing) {
 TEST_P(Rendezvous, TheNextStartSweepsWhatAKilledServerLeftAndSparesTheLiving) {
   ServerProcess living(address("living"));
   ServerProcess dead(address("dead"));
+  const pid_t dead_pid = dead.pid();
   ASSERT_TRUE(living.up() && dead.up());
   absl::StatusOr<std::unique_ptr<Link>> used = Dial(address("living"));
   ASSERT_TRUE(used.ok()) << used.status();
@@ -593,6 +602,16 @@ TEST_P(Rendezvous, TheNextStartSweepsWhatAKilledServerLeftAndSparesTheLiving) {
     EXPECT_EQ(client.Wait(), -SIGKILL);
   }
   dead.Kill();
+  // The doctor sees what there is to sweep, and only that.
+  std::vector<std::string> kinds;
+  for (const admin::LeftOver& thing : admin::FindLeftOvers({directory_.path()})) {
+    kinds.push_back(thing.kind);
+    EXPECT_THAT(thing.name, HasSubstr(directory_.path() + "/dead"));
+    EXPECT_EQ(thing.pid, dead_pid);
+    EXPECT_FALSE(thing.why.empty());
+  }
+  EXPECT_THAT(kinds, AllOf(::testing::Contains("lock"), ::testing::Contains(std::string(mechanism().scheme())),
+                           ::testing::Contains("pair")));
   EXPECT_TRUE(std::filesystem::exists(place("dead")));
   EXPECT_TRUE(absl::IsUnavailable(Dial(address("dead")).status()));
   {
@@ -607,6 +626,18 @@ TEST_P(Rendezvous, TheNextStartSweepsWhatAKilledServerLeftAndSparesTheLiving) {
   living.Kill();
   { auto again = Listen(*ParseAddress(address("living"))); }
   ExpectNothingLeft();
+}
+
+TEST_P(Rendezvous, TheDoctorCleans) {
+  ServerProcess living(address("living"));
+  ServerProcess dead(address("dead"));
+  ASSERT_TRUE(living.up() && dead.up());
+  EXPECT_THAT(admin::FindLeftOvers({directory_.path()}), IsEmpty());
+  dead.Kill();
+  EXPECT_EQ(admin::CleanLeftOvers({directory_.path()}).size(), 2u);  // lock and place
+  EXPECT_THAT(admin::FindLeftOvers({directory_.path()}), IsEmpty());
+  EXPECT_FALSE(std::filesystem::exists(place("dead")));
+  EXPECT_TRUE(Dial(address("living")).ok());
 }
 
 TEST_P(Rendezvous, DeathIsSeenAcrossPidNamespaces) {
