@@ -6,8 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "transport/base/log.h"
 #include "transport/base/strings.h"
-#include "transport/scheme.h"
 
 namespace ipcrpc {
 
@@ -42,6 +42,18 @@ int64_t Limit(const ChannelArguments& arguments, const std::string& key, int oth
 
 int64_t Milliseconds(const ChannelArguments& arguments, const std::string& key, int otherwise) {
   return int64_t{std::max(1, arguments.GetInt(key, otherwise))} * 1'000'000;
+}
+
+TransportInfo Describe(const absl::StatusOr<std::unique_ptr<Link>>& link, const std::vector<Refusal>& refused) {
+  TransportInfo info;
+  if (link.ok()) {
+    info.place = (*link)->description();
+    info.peer = (*link)->peer().ToString();
+  } else {
+    info.error = std::string(MessageOf(link.status()));
+  }
+  for (const Refusal& refusal : refused) info.refused.push_back({std::string(refusal.scheme), refusal.reason});
+  return info;
 }
 
 std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
@@ -94,7 +106,25 @@ void ClientChannel::OnGone(const ClientConnection* connection) {
   if (connection == nullptr || connection_.get() != connection) return;
   released = std::move(connection_);
   connection_ = nullptr;
+  transport_ = TransportInfo();
   SetState(ConnectivityState::IDLE);
+}
+
+TransportInfo ClientChannel::GetTransportInfo() {
+  if (!ours()) return {};
+  std::lock_guard lock(mu_);
+  return transport_;
+}
+
+// The choice is said when it is made first, and when it is another than last time.
+void ClientChannel::NoteTransport(TransportInfo transport, bool kept_from_a_better_one) {
+  const bool news = !transport.place.empty() && address_.ok() && address_->automatic() && transport.place != said_;
+  transport_ = std::move(transport);
+  if (!news) return;
+  said_ = transport_.place;
+  std::string text = Cat(target_, ": connected by ", transport_.place, " to ", transport_.peer);
+  for (const TransportInfo::Refusal& refusal : transport_.refused) AppendTo(text, "; not by ", refusal.transport, ": ", refusal.reason);
+  Log(kept_from_a_better_one ? LogSeverity::kWarning : LogSeverity::kInfo, text);
 }
 
 absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::ConnectOnce(std::unique_lock<std::mutex>& lock,
@@ -102,7 +132,10 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::ConnectOnce(std
   connecting_ = true;
   SetState(ConnectivityState::CONNECTING);
   lock.unlock();
-  absl::StatusOr<std::unique_ptr<Link>> link = address_.ok() ? Connect(*address_, deadline_ns) : address_.status();
+  std::vector<Refusal> refused;
+  absl::StatusOr<std::unique_ptr<Link>> link =
+      address_.ok() ? Connect(*address_, deadline_ns, &refused) : address_.status();
+  TransportInfo transport = Describe(link, refused);
   std::shared_ptr<ClientConnection> connection;
   if (link.ok()) {
     // What happens to it before it is in place is asked for below.
@@ -113,6 +146,7 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::ConnectOnce(std
     self->store(connection.get());
   }
   lock.lock();
+  NoteTransport(std::move(transport), std::any_of(refused.begin(), refused.end(), [](const Refusal& r) { return r.offered; }));
   connecting_ = false;
   if (!link.ok()) {
     SetState(ConnectivityState::TRANSIENT_FAILURE);

@@ -12,6 +12,7 @@
 #include "ipcrpc/internal/call.h"
 #include "rpc/client_connection.h"
 #include "transport/address.h"
+#include "transport/scheme.h"
 
 namespace ipcrpc::rpc {
 
@@ -21,6 +22,7 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   ~ClientChannel() override;
 
   ConnectivityState GetState(bool try_to_connect) override;
+  TransportInfo GetTransportInfo() override;
 
   // The connection for a new call; connects if there is none, by the calling thread. `wait_for_ready`: tries until
   // the deadline, or until `cancelled()`, asked every tenth of a second. Else UNAVAILABLE (and what Connect() says) after
@@ -39,6 +41,7 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool WaitForConnectedNs(int64_t deadline_ns) override;
 
   absl::StatusOr<std::shared_ptr<ClientConnection>> ConnectOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns);
+  void NoteTransport(TransportInfo transport, bool kept_from_a_better_one);
   static void ConnectInBackground(std::weak_ptr<ClientChannel> channel);
   void SetState(ConnectivityState state);
   void OnGone(const ClientConnection* connection);
@@ -56,6 +59,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool connecting_ = false;
   bool background_ = false;  // a GetState(true) connects on a worker, until it has worked
   std::shared_ptr<ClientConnection> connection_;
+  TransportInfo transport_;
+  std::string said_;  // the last automatic choice that was logged
 };
 
 }  // namespace ipcrpc::rpc

@@ -25,6 +25,8 @@ struct Address {
   std::string rest;  // without the '@' of an abstract name
   std::map<std::string, std::string, std::less<>> parameters;
 
+  // The transport is for the connecting side to choose.
+  bool automatic() const { return scheme == "ipc"; }
   std::string ToString() const;
 };
 

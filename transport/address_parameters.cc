@@ -4,10 +4,12 @@
 #include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <optional>
 #include <vector>
 
+#include "transport/base/nearest.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc {
@@ -16,6 +18,16 @@ namespace {
 constexpr size_t kNameBuffer = 16384;
 
 }  // namespace
+
+absl::Status CheckParameters(const Address& address, std::span<const std::string_view> known) {
+  for (const auto& [key, value] : address.parameters) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': ", address.scheme,
+                                          ": has no parameter '", key, "'", DidYouMean(key, known),
+                                          known.empty() ? "" : Cat(" (known: ", Join(known, " "), ")")));
+  }
+  return absl::OkStatus();
+}
 
 const std::string* FindParameter(const Address& address, std::string_view key) {
   const auto found = address.parameters.find(key);

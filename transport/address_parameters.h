@@ -4,6 +4,8 @@
 
 #include <sys/types.h>
 
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -12,6 +14,12 @@
 #include "transport/address.h"
 
 namespace ipcrpc {
+
+// INVALID_ARGUMENT, naming the nearest known one, when the address has a parameter that is not `known`.
+absl::Status CheckParameters(const Address& address, std::span<const std::string_view> known);
+inline absl::Status CheckParameters(const Address& address, std::initializer_list<std::string_view> known) {
+  return CheckParameters(address, std::span(known.begin(), known.size()));
+}
 
 // Null when the address does not have it.
 const std::string* FindParameter(const Address& address, std::string_view key);

@@ -5,6 +5,7 @@
 
 #include "transport/base/nearest.h"
 #include "transport/names.h"
+#include "transport/scheme.h"
 
 namespace ipcrpc::admin {
 
@@ -33,6 +34,24 @@ std::vector<LeftOver> CleanLeftOvers(std::vector<std::string> directories) {
     return std::any_of(kept.begin(), kept.end(), [&](const LeftOver& k) { return k.kind == thing.kind && k.name == thing.name; });
   });
   return cleaned;
+}
+
+std::vector<Transport> Transports() {
+  std::vector<Transport> transports;
+  for (const Scheme& scheme : Schemes()) {
+    const Capabilities& can = scheme.capabilities;
+    transports.push_back({.name = std::string(scheme.name),
+                          .summary = std::string(scheme.summary),
+                          .parameters = {scheme.parameters.begin(), scheme.parameters.end()},
+                          .max_frame_bytes = can.max_frame_bytes,
+                          .in_place = can.in_place,
+                          .passes_fds = can.passes_fds,
+                          .credentials = can.credentials,
+                          .pollable = can.pollable,
+                          .detects_death = can.detects_death,
+                          .automatic = scheme.automatic});
+  }
+  return transports;
 }
 
 }  // namespace ipcrpc::admin

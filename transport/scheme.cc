@@ -1,9 +1,12 @@
 #include "transport/scheme.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
 
+#include "transport/address_parameters.h"
+#include "transport/base/clock.h"
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
@@ -16,23 +19,56 @@
 namespace ipcrpc {
 namespace {
 
-// The automatic choice of a client: by name, path or abstract name, the schemes of the table in its order,
-// fastest first.
-constexpr std::string_view kAutomatic = "ipc";
+bool Knows(const Scheme& scheme, std::string_view parameter) {
+  return std::find(scheme.parameters.begin(), scheme.parameters.end(), parameter) != scheme.parameters.end();
+}
 
-absl::StatusOr<std::unique_ptr<Link>> ConnectAutomatically(const Address& address, int64_t deadline_ns) {
-  std::vector<std::string> failures;
-  absl::StatusCode code = absl::StatusCode::kUnavailable;
+absl::StatusOr<const Scheme*> SchemeOf(const Address& address) {
+  ASSIGN_OR_RETURN(const Scheme* scheme, FindScheme(address.scheme));
+  RETURN_IF_ERROR(CheckParameters(address, scheme->parameters));
+  return scheme;
+}
+
+std::vector<const Scheme*> AutomaticCandidates() {
+  std::vector<const Scheme*> candidates;
   for (const Scheme& scheme : Schemes()) {
-    Address candidate = address;
-    candidate.scheme = scheme.name;
-    absl::StatusOr<std::unique_ptr<Link>> link = scheme.connect(candidate, deadline_ns);
-    if (link.ok()) return link;
-    failures.emplace_back(MessageOf(link.status()));
-    if (code == absl::StatusCode::kUnavailable) code = link.status().code();
-    if (absl::IsDeadlineExceeded(link.status())) break;
+    if (scheme.automatic) candidates.push_back(&scheme);
   }
-  return absl::Status(code, Join(failures, "; "));
+  return candidates;
+}
+
+// What at least one of them knows.
+std::vector<std::string_view> ParametersOf(std::span<const Scheme* const> schemes) {
+  std::vector<std::string_view> known;
+  for (const Scheme* scheme : schemes) {
+    for (std::string_view parameter : scheme->parameters) {
+      if (std::find(known.begin(), known.end(), parameter) == known.end()) known.push_back(parameter);
+    }
+  }
+  return known;
+}
+
+absl::StatusOr<std::unique_ptr<Link>> ConnectAutomatically(const Address& address, int64_t deadline_ns,
+                                                           std::vector<Refusal>* refused) {
+  const std::vector<const Scheme*> candidates = AutomaticCandidates();
+  RETURN_IF_ERROR(CheckParameters(address, ParametersOf(candidates)));
+  absl::StatusCode code = absl::StatusCode::kUnavailable;
+  for (const Scheme* scheme : candidates) {
+    Address candidate = address;
+    candidate.scheme = scheme->name;
+    std::erase_if(candidate.parameters, [scheme](const auto& entry) { return !Knows(*scheme, entry.first); });
+    absl::StatusOr<std::unique_ptr<Link>> link = scheme->connect(candidate, deadline_ns);
+    if (link.ok()) return link;
+    refused->push_back({scheme->name, !absl::IsUnavailable(link.status()), std::string(MessageOf(link.status()))});
+    if (absl::IsPermissionDenied(link.status())) code = link.status().code();
+    if (absl::IsDeadlineExceeded(link.status()) && deadline_ns <= MonotonicNs()) {
+      code = link.status().code();
+      break;
+    }
+  }
+  std::vector<std::string> reasons;
+  for (const Refusal& refusal : *refused) reasons.push_back(refusal.reason);
+  return absl::Status(code, Join(reasons, "; "));
 }
 
 }  // namespace
@@ -59,18 +95,22 @@ absl::StatusOr<const Scheme*> FindScheme(std::string_view name) {
 }
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const Address& address) {
-  if (address.scheme == kAutomatic) {
+  if (address.automatic()) {
     return absl::InvalidArgumentError(Cat("cannot listen at '", address.ToString(),
                                           "': a server names its transport, like unix:",
                                           address.kind == Address::Kind::kAbstract ? "@" : "", address.rest));
   }
-  ASSIGN_OR_RETURN(const Scheme* scheme, FindScheme(address.scheme));
+  ASSIGN_OR_RETURN(const Scheme* scheme, SchemeOf(address));
   return scheme->listen(address);
 }
 
-absl::StatusOr<std::unique_ptr<Link>> Connect(const Address& address, int64_t deadline_ns) {
-  if (address.scheme == kAutomatic) return ConnectAutomatically(address, deadline_ns);
-  ASSIGN_OR_RETURN(const Scheme* scheme, FindScheme(address.scheme));
+absl::StatusOr<std::unique_ptr<Link>> Connect(const Address& address, int64_t deadline_ns,
+                                              std::vector<Refusal>* refused) {
+  std::vector<Refusal> unwanted;
+  if (refused == nullptr) refused = &unwanted;
+  refused->clear();
+  if (address.automatic()) return ConnectAutomatically(address, deadline_ns, refused);
+  ASSIGN_OR_RETURN(const Scheme* scheme, SchemeOf(address));
   return scheme->connect(address, deadline_ns);
 }
 

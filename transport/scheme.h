@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "transport/link.h"
@@ -15,6 +17,8 @@ struct Scheme {
   std::string_view name;     // "shm"
   std::string_view summary;  // one line for `ipcrpc transports`
   Capabilities capabilities;
+  std::span<const std::string_view> parameters;  // of its addresses; others are refused before listen and connect
+  bool automatic = false;                        // `ipc:` tries it, in the order of the table
 
   // Binds the address and starts to listen. INVALID_ARGUMENT: the address cannot mean anything here;
   // ALREADY_EXISTS: a living server has it; PERMISSION_DENIED, FAILED_PRECONDITION: the system refuses,
@@ -27,12 +31,27 @@ struct Scheme {
   absl::StatusOr<std::unique_ptr<Link>> (*connect)(const Address& address, int64_t deadline_ns);
 };
 
+// Fastest first.
 std::span<const Scheme> Schemes();
 
 // INVALID_ARGUMENT with the nearest known name when there is no such scheme.
 absl::StatusOr<const Scheme*> FindScheme(std::string_view name);
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const Address& address);
-absl::StatusOr<std::unique_ptr<Link>> Connect(const Address& address, int64_t deadline_ns);
+
+// A transport that the automatic choice (`ipc:`) passed over, and why.
+struct Refusal {
+  std::string_view scheme;
+  bool offered;  // somebody is there by that transport; what kept us from it is worth a warning
+  std::string reason;
+};
+
+// As Scheme::connect. With `ipc:` the first transport of the table that works is taken, among the automatic ones. A server says
+// what it offers by the names it has made, so each is simply tried. A parameter that only some of them know is for
+// those. `refused`, when given, gets those
+// that were tried before it, or all of them when none worked; then PERMISSION_DENIED if one of them said so, else
+// UNAVAILABLE, and the message has every reason.
+absl::StatusOr<std::unique_ptr<Link>> Connect(const Address& address, int64_t deadline_ns,
+                                              std::vector<Refusal>* refused = nullptr);
 
 }  // namespace ipcrpc

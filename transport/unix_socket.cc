@@ -324,15 +324,4 @@ absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd) {
   return PeerIdentity{.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true};
 }
 
-absl::Status CheckParameters(const Address& address, std::initializer_list<std::string_view> known) {
-  for (const auto& [key, value] : address.parameters) {
-    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    return absl::InvalidArgumentError(Cat("address '", address.ToString(), "': ", address.scheme,
-                                          ": has no parameter '", key, "'",
-                                          DidYouMean(key, std::span(known.begin(), known.size())),
-                                          known.size() == 0 ? "" : Cat(" (known: ", Join(known, " "), ")")));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace ipcrpc

@@ -5,7 +5,6 @@
 //   server   mode=0666   permissions of the socket file, octal; 0600 when left out
 //            group=NAME  group of the socket file, by name or number
 //   client   uid=NAME    a further uid, by name or number, to believe (beside root and oneself)
-// A scheme checks its own parameters with CheckParameters() first.
 #pragma once
 
 #include <sys/socket.h>
@@ -79,8 +78,5 @@ absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSoc
 
 // Who is at the other end of a connected unix socket (SO_PEERCRED).
 absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd);
-
-// INVALID_ARGUMENT, naming the nearest known one, when the address has a parameter that is not `known`.
-absl::Status CheckParameters(const Address& address, std::initializer_list<std::string_view> known);
 
 }  // namespace ipcrpc

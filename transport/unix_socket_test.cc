@@ -1,4 +1,5 @@
 // Names and sockets on disk, with real processes that own them and die.
+#include "transport/address_parameters.h"
 #include "transport/unix_socket.h"
 
 #include <fcntl.h>

@@ -34,11 +34,6 @@ class RuntimeDirectory : public ::testing::Environment {
 };
 const auto* const kRuntimeDirectory = ::testing::AddGlobalTestEnvironment(new RuntimeDirectory);
 
-std::string FreshName() {
-  static std::atomic<int> next{0};
-  return "t" + std::to_string(next++);
-}
-
 size_t EntriesOf(const char* directory) {
   size_t count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(directory)) ++count;
@@ -46,6 +41,11 @@ size_t EntriesOf(const char* directory) {
 }
 
 }  // namespace
+
+std::string FreshName() {
+  static std::atomic<int> next{0};
+  return "t" + std::to_string(next++);
+}
 
 Status LambdaService::Unary(ServerContext* context, const Msg* request, Msg* response) {
   if (unary) return unary(context, request, response);

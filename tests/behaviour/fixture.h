@@ -105,6 +105,9 @@ struct Holdings {
   static Holdings Now();
 };
 
+// One that no other test of this process has.
+std::string FreshName();
+
 Msg Number(int64_t number);
 Msg Data(size_t bytes, char fill = 'x');
 

@@ -34,6 +34,13 @@ struct CallOptions : ServerOptions {
 };
 absl::Status Call(const CallOptions& options);
 
+struct TransportsOptions {
+  bool parameters = false;  // of their addresses, instead of what they can do
+};
+absl::Status Transports(const TransportsOptions& options);
+
+absl::Status ServerStatus(const ServerOptions& options);
+
 struct SnapshotOptions {
   std::string place;  // a name or a file; empty: list the names
   bool watch = false;

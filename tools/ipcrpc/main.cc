@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_join.h"
 #include "ipcrpc/admin.h"
 #include "tools/ipcrpc/commands.h"
 #include "tools/ipcrpc/output.h"
@@ -87,9 +88,21 @@ int Main(int argc, char** argv) {
                              "Exit code 0, not 3, when its writer is dead (it is shown either way)");
   snapshot_command->callback([&] { run = [&] { return Snapshot(snapshot); }; });
 
-  if (argc < 2) return Usage("which command? list, describe, call or snapshot");
+  ServerOptions status;
+  CLI::App* status_command =
+      app.add_subcommand("status", "Whether a server can be reached, how, and why not by a faster transport");
+  AddServerOptions(status_command, &status, "", "Whom to reach");
+  status_command->callback([&] { run = [&] { return ServerStatus(status); }; });
+
+  TransportsOptions transports;
+  CLI::App* transports_command = app.add_subcommand("transports", "What there is to talk over, and what each can do");
+  transports_command->add_flag("-p,--parameters", transports.parameters, "The parameters of their addresses instead");
+  transports_command->callback([&] { run = [&] { return Transports(transports); }; });
+
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  if (argc < 2) return Usage("which command? " + absl::StrJoin(names, ", "));
   const std::string first = argv[1];
-  const std::vector<std::string> names = {"list", "describe", "call", "snapshot"};
   if (!first.empty() && first.front() != '-' && std::find(names.begin(), names.end(), first) == names.end()) {
     return Usage("no command '" + first + "'" + admin::DidYouMean(first, names));
   }

@@ -43,6 +43,14 @@ std::shared_ptr<Channel> OpenChannel(const std::string& address) {
   return CreateCustomChannel(address, arguments);
 }
 
+absl::Status Connect(Channel& channel, Schema::Deadline deadline) {
+  for (ConnectivityState state = channel.GetState(/*try_to_connect=*/true);; state = channel.GetState(false)) {
+    if (state == ConnectivityState::READY) return absl::OkStatus();
+    if (state == ConnectivityState::TRANSIENT_FAILURE) return absl::UnavailableError(channel.GetTransportInfo().error);
+    if (!channel.WaitForStateChange(state, deadline)) return absl::DeadlineExceededError("no connection in time");
+  }
+}
+
 Schema::Deadline ReflectionDeadline(Schema::Deadline deadline) {
   return std::min(deadline, std::chrono::system_clock::now() + std::chrono::seconds(10));
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ipcrpc/ipcrpc.h"
 #include "tools/ipcrpc/schema.h"
@@ -24,6 +25,9 @@ absl::StatusOr<Schema::Deadline> DeadlineOf(const std::string& timeout);
 
 // Messages of any size may come back. Does not connect yet.
 std::shared_ptr<Channel> OpenChannel(const std::string& address);
+
+// Connects: one attempt, until the deadline. The error says why not, with every place that was tried.
+absl::Status Connect(Channel& channel, Schema::Deadline deadline);
 
 // Reflection answers at once or not at all, so that it has a deadline even where the command has none.
 Schema::Deadline ReflectionDeadline(Schema::Deadline deadline);

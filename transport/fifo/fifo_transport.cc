@@ -11,6 +11,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/rendezvous/place.h"
+#include "transport/stream/framing.h"
 #include "transport/stream/descriptor.h"
 
 namespace ipcrpc {
@@ -21,7 +22,8 @@ using rendezvous::End;
 using stream::DescriptorMedium;
 using stream::StreamDescriptor;
 
-constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .detects_death = true};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 
 // Of a pair, beside its file.
 constexpr std::string_view kUp = ".up";      // client to server
@@ -131,6 +133,8 @@ Scheme FifoScheme() {
       .name = "fifo",
       .summary = "byte stream over a pair of named pipes",
       .capabilities = kCapabilities,
+      .parameters = rendezvous::kParameters,
+      .automatic = true,
       .listen = [](const Address& address) { return rendezvous::ListenAt(FifoMechanism(), address); },
       .connect = [](const Address& address,
                     int64_t deadline_ns) { return rendezvous::ConnectTo(FifoMechanism(), address, deadline_ns); },

@@ -15,6 +15,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/rendezvous/place.h"
+#include "transport/stream/framing.h"
 #include "transport/rendezvous/queue_medium.h"
 #include "transport/stream/descriptor.h"
 
@@ -25,7 +26,8 @@ using rendezvous::Access;
 using rendezvous::End;
 using rendezvous::Token;
 
-constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .detects_death = true};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 
 // 32 clients of one uid, 64 queues and the well-known one, fit the default RLIMIT_MSGQUEUE of 819,200 bytes: a queue
 // counts its messages, and the kernel's 96 bytes for each.
@@ -233,6 +235,8 @@ Scheme MqueueScheme() {
       .name = "mqueue",
       .summary = "POSIX message queues, a pair for each client",
       .capabilities = kCapabilities,
+      .parameters = rendezvous::kParameters,
+      .automatic = true,
       .listen = [](const Address& address) { return rendezvous::ListenAt(MqueueMechanism(), address); },
       .connect = [](const Address& address,
                     int64_t deadline_ns) { return rendezvous::ConnectTo(MqueueMechanism(), address, deadline_ns); },

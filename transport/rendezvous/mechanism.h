@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <span>
@@ -83,6 +84,9 @@ void RemovePairNames(const Mechanism* mechanism, const std::string& stem, const 
 const Mechanism* FindMechanism(Kind kind);
 const Mechanism* FindMechanism(std::string_view scheme);
 std::span<const Mechanism* const> Mechanisms();
+
+// Of the addresses of all of them: who may come, and whom to believe.
+inline constexpr std::array<std::string_view, 3> kParameters = {"mode", "group", "uid"};
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenAt(const Mechanism& mechanism, const Address& address);
 absl::StatusOr<std::unique_ptr<Link>> ConnectTo(const Mechanism& mechanism, const Address& address, int64_t deadline_ns);

@@ -28,12 +28,14 @@ class QueueMedium : public stream::Medium {
   bool PeerDied() final { return watch_->Died(); }
 
   ssize_t Read(std::byte* to, size_t size) final {
+    if (ended_) return 0;
     ssize_t got = Receive(to, size);
     if (got < 0 && errno == EAGAIN && std::exchange(in_a_row_, 0) >= depth_ && watch_ != nullptr && watch_->PeerLeft()) {
       got = Receive(to, size);
-      if (got < 0 && errno == EAGAIN) return 0;
+      if (got < 0 && errno == EAGAIN) got = 0;
     }
-    if (got >= 0) ++in_a_row_;
+    if (got > 0) ++in_a_row_;
+    ended_ = got == 0;
     return got;
   }
 
@@ -56,6 +58,7 @@ class QueueMedium : public stream::Medium {
  private:
   const size_t depth_;
   size_t in_a_row_ = 0;
+  bool ended_ = false;
   std::unique_ptr<PeerWatch> watch_;
 };
 

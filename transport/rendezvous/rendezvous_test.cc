@@ -2,11 +2,8 @@
 // the dead leave. In an IPC namespace of its own, so that every queue there is one of the test's.
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <mqueue.h>
 #include <poll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -32,6 +29,7 @@
 #include "transport/testing/ipc_namespace.h"
 #include "transport/testing/link_driver.h"
 #include "transport/testing/link_peer.h"
+#include "transport/testing/refuse_system_call.h"
 #include "transport/testing/temp_dir.h"
 
 namespace ipcrpc::rendezvous {
@@ -323,18 +321,6 @@ TEST_F(MqueueLimits, TheNumberOfQueuesIsNamed) {
   EXPECT_TRUE(Dial("mqueue:met").ok());
 }
 
-// Makes a system call fail from here on.
-void Refuse(int call, int error) {
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(call), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter = {.len = sizeof program / sizeof program[0], .filter = program};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) abort();
-}
-
 TEST_F(Refused, ASystemCallThatIsForbiddenIsSaidClearly) {
   struct Case {
     std::string address;
@@ -357,7 +343,7 @@ TEST_F(Refused, ASystemCallThatIsForbiddenIsSaidClearly) {
   };
   for (const Case& c : cases) {
     EXPECT_EQ(Child([&] {
-                Refuse(c.call, c.error);
+                RefuseSystemCall(c.call, c.error);
                 return as_it_should_be(c, Listen(*ParseAddress(c.address)).status()) ? 0 : 1;
               }).Wait(),
               0);
@@ -366,7 +352,7 @@ TEST_F(Refused, ASystemCallThatIsForbiddenIsSaidClearly) {
     ServerProcess server(c.address);
     ASSERT_TRUE(server.up());
     EXPECT_EQ(Child([&] {
-                Refuse(c.call, c.error);
+                RefuseSystemCall(c.call, c.error);
                 return as_it_should_be(c, Dial(c.address).status()) ? 0 : 1;
               }).Wait(),
               0);
@@ -377,7 +363,7 @@ TEST_F(Refused, ASystemCallThatIsForbiddenIsSaidClearly) {
 }
 
 TEST_F(Refused, AServerThatMayMakeNoQueuesTellsItsClients) {
-  ServerProcess server("mqueue:met", 0, [] { Refuse(SYS_mq_open, EPERM); });
+  ServerProcess server("mqueue:met", 0, [] { RefuseSystemCall(SYS_mq_open, EPERM); });
   ASSERT_TRUE(server.up());
   for (int i = 0; i < 3; ++i) {
     const absl::Status refused = Dial("mqueue:met").status();

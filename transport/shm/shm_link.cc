@@ -18,7 +18,7 @@ namespace ipcrpc::shm {
 namespace {
 
 constexpr Capabilities kCapabilities = {
-    .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
 constexpr uint32_t kGrowthFactor = 16;
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <list>
 #include <utility>
 
@@ -21,6 +22,7 @@ namespace {
 
 constexpr UnixSocketKind kSocket = {.type = SOCK_SEQPACKET, .suffix = "shm"};
 constexpr int64_t kHandshakeNs = 5'000'000'000;
+constexpr std::array<std::string_view, 5> kParameters = {"mode", "group", "uid", "ring", "spin"};
 constexpr size_t kMaxPending = 256;
 constexpr size_t kEventsPerVisit = 64;
 
@@ -45,7 +47,6 @@ absl::StatusOr<uint32_t> ParseBytes(absl::string_view text) {
 }
 
 absl::StatusOr<Options> ParseOptions(const Address& address) {
-  RETURN_IF_ERROR(CheckParameters(address, {"mode", "group", "uid", "ring", "spin"}));
   Options options;
   if (auto it = address.parameters.find("ring"); it != address.parameters.end()) {
     ASSIGN_OR_RETURN(options.sizes.max_bytes, ParseBytes(it->second));
@@ -168,7 +169,9 @@ Scheme ShmScheme() {
   return {
       .name = "shm",
       .summary = "rings in shared memory, spin then futex; the fast path",
-      .capabilities = {.in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true},
+      .capabilities = {.max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true},
+      .parameters = kParameters,
+      .automatic = true,
       .listen = ListenShm,
       .connect = ConnectShm,
   };

@@ -16,8 +16,8 @@ class Medium {
  public:
   virtual ~Medium() = default;
 
-  // As read() and write(): they never block; -1 with errno, EAGAIN when it would; Read() is 0 at the end, which comes
-  // behind everything that the peer wrote.
+  // As read() and write(): they never block; -1 with errno, EAGAIN when it would; Read() is 0 at the end, again and
+  // again, which comes behind everything that the peer wrote.
   virtual ssize_t Read(std::byte* to, size_t size) = 0;
   virtual ssize_t Write(const std::byte* from, size_t size) = 0;
 

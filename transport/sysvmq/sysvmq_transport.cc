@@ -17,6 +17,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/rendezvous/place.h"
+#include "transport/stream/framing.h"
 #include "transport/rendezvous/queue_medium.h"
 #include "transport/sysvmq/queue.h"
 
@@ -28,7 +29,8 @@ using rendezvous::End;
 using rendezvous::Token;
 using sysvmq::Message;
 
-constexpr Capabilities kCapabilities = {.credentials = true, .pollable = false, .detects_death = true};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = false, .detects_death = true};
 constexpr size_t kDepth = 8;
 
 // A queue lives until it is removed, so the names of a pair stay while it is used. They are keys that follow from the
@@ -276,6 +278,8 @@ Scheme SysvmqScheme() {
       .name = "sysvmq",
       .summary = "System V message queues, a pair for each client",
       .capabilities = kCapabilities,
+      .parameters = rendezvous::kParameters,
+      .automatic = true,
       .listen = [](const Address& address) { return rendezvous::ListenAt(SysvmqMechanism(), address); },
       .connect = [](const Address& address,
                     int64_t deadline_ns) { return rendezvous::ConnectTo(SysvmqMechanism(), address, deadline_ns); },

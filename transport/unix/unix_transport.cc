@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <utility>
 
 #include "transport/base/status_macros.h"
@@ -13,13 +14,11 @@ namespace ipcrpc {
 namespace {
 
 constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
-constexpr Capabilities kCapabilities = {.credentials = true, .pollable = true, .detects_death = true};
+constexpr std::array<std::string_view, 3> kParameters = {"mode", "group", "uid"};
+constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 // Then whoever watches gets to do something else.
 constexpr int kAcceptsPerVisit = 64;
-
-absl::Status CheckAddress(const Address& address) {
-  return CheckParameters(address, {"mode", "group", "uid"});
-}
 
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
@@ -53,13 +52,11 @@ class UnixListener final : public Listener {
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
-  RETURN_IF_ERROR(CheckAddress(address));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
   return std::make_unique<UnixListener>(address, std::move(socket));
 }
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectUnix(const Address& address, int64_t deadline_ns) {
-  RETURN_IF_ERROR(CheckAddress(address));
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kKind, deadline_ns));
   return MakeLink(std::move(connection.fd), connection.peer, connection.place);
 }
@@ -71,6 +68,8 @@ const Scheme& UnixScheme() {
       .name = "unix",
       .summary = "byte stream over a Unix socket",
       .capabilities = kCapabilities,
+      .parameters = kParameters,
+      .automatic = true,
       .listen = ListenUnix,
       .connect = ConnectUnix,
   };

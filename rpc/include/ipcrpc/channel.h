@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "ipcrpc/export.h"
 #include "ipcrpc/time_point.h"
@@ -38,6 +39,19 @@ class IPCRPC_EXPORT ChannelArguments {
   std::map<std::string, std::variant<int, std::string>> values_;
 };
 
+// How a channel reaches its server.
+struct TransportInfo {
+  struct Refusal {
+    std::string transport;  // "shm"
+    std::string reason;
+  };
+  std::string place;  // "shm:/run/ipcrpc/monitor.shm"; empty while not connected
+  std::string peer;   // "pid 12, uid 0, gid 0", as far as the transport knows; empty while not connected
+  // What the automatic choice (`ipc:`) tried before, or, while not connected, in vain; in its order.
+  std::vector<Refusal> refused;
+  std::string error;  // why the last attempt to connect failed; empty when it did not
+};
+
 // Thread-safe, as are all stubs on it.
 class IPCRPC_EXPORT ChannelInterface {
  public:
@@ -45,6 +59,9 @@ class IPCRPC_EXPORT ChannelInterface {
 
   // With `try_to_connect`, an idle channel begins to connect; never blocks.
   virtual ConnectivityState GetState(bool try_to_connect) = 0;
+
+  // Of the connection there is, or of the last attempt at one.
+  virtual TransportInfo GetTransportInfo() { return {}; }
 
   // Blocks until the state is no longer `last` (true) or the deadline (false).
   template <typename T>

@@ -60,6 +60,19 @@ start main
 a=$scheme:main
 s=fixture.v1.Fixture
 
+# transports and status
+run transports
+[[ $code == 0 && $out == "SCHEME"* && $out == *$'\n'"$scheme "* ]] || fail "transports: $out"
+run status "$a"
+[[ $code == 0 && -z $err && $out == "address    $a"$'\n'"transport  $scheme:"*$'\n'"peer       pid "*$'\n'"connected  in "*" ms" ]] ||
+  fail "status: code $code, $err, $out"
+run status "$scheme:nobody"
+[[ $code == 1 && $err == "ipcrpc: "*"cannot reach $scheme:nobody"* && $out == "address    $scheme:nobody" ]] ||
+  fail "status of nobody: code $code, $err, $out"
+run status main
+[[ $code == 0 && $out == *$'\n'"transport  $scheme:"* ]] || fail "status of a bare name: code $code, $err, $out"
+fails 2 "one address is enough" status "$a" "$a"
+
 # list
 gives $'fixture.v1.Fixture\ngrpc.reflection.v1.ServerReflection\ngrpc.reflection.v1alpha.ServerReflection' list "$a"
 gives "$s/Echo

@@ -1,6 +1,7 @@
 // What command-line tools need beside calls.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,5 +25,21 @@ struct LeftOver {
 IPCRPC_EXPORT std::vector<LeftOver> FindLeftOvers(std::vector<std::string> directories = {});
 // Removes them, and says which; what is still found afterwards is not ours to remove.
 IPCRPC_EXPORT std::vector<LeftOver> CleanLeftOvers(std::vector<std::string> directories = {});
+
+// A transport and what it can do.
+struct Transport {
+  std::string name;             // the scheme of its addresses
+  std::string summary;          // one line
+  std::vector<std::string> parameters;
+  uint32_t max_frame_bytes;     // longer messages travel in pieces
+  bool in_place;                // frames are written and read where they travel
+  bool passes_fds;              // file descriptors can be arguments
+  bool credentials;             // the kernel vouches for the peer's uid
+  bool pollable;                // waits in an epoll, without a thread
+  bool detects_death;           // the kernel tells at once when the peer is gone
+  bool automatic;               // `ipc:` tries it
+};
+// In the order of the automatic choice, then the others.
+IPCRPC_EXPORT std::vector<Transport> Transports();
 
 }  // namespace ipcrpc::admin
