@@ -1,9 +1,13 @@
 #include "ipcrpc/admin.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "transport/base/clock.h"
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/names.h"
 #include "transport/relay.h"
 #include "transport/scheme.h"
 
@@ -30,6 +34,28 @@ std::string RelayStandardIo(std::string_view address) { return std::string(Messa
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::vector<std::string_view> views(candidates.begin(), candidates.end());
   return ipcrpc::DidYouMean(word, views);
+}
+
+std::vector<LeftOver> FindLeftOvers(std::vector<std::string> directories) {
+  if (directories.empty()) directories = ClientDirectories();
+  std::vector<LeftOver> found;
+  for (const std::string& directory : directories) {
+    for (ipcrpc::LeftOver& thing : ipcrpc::FindLeftOvers(directory)) {
+      found.push_back({.kind = std::string(thing.kind), .name = std::move(thing.name), .pid = thing.pid, .why = std::move(thing.why)});
+    }
+  }
+  return found;
+}
+
+std::vector<LeftOver> CleanLeftOvers(std::vector<std::string> directories) {
+  if (directories.empty()) directories = ClientDirectories();
+  std::vector<LeftOver> cleaned = FindLeftOvers(directories);
+  for (const std::string& directory : directories) SweepDirectory(directory);
+  const std::vector<LeftOver> kept = FindLeftOvers(directories);
+  std::erase_if(cleaned, [&](const LeftOver& thing) {
+    return std::any_of(kept.begin(), kept.end(), [&](const LeftOver& k) { return k.kind == thing.kind && k.name == thing.name; });
+  });
+  return cleaned;
 }
 
 std::vector<Transport> Transports() {

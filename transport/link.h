@@ -8,6 +8,8 @@
 // Everything else may be called by any thread at any time.
 #pragma once
 
+#include <sys/epoll.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -121,12 +123,23 @@ class Link {
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }
 
+  // What tells that the peer has gone while nobody holds the receive role: a descriptor, and the events of
+  // poll() to ask it for. When it is ready PeerHungUp() says whether the peer has gone, or nothing
+  // happened yet and the descriptor is to be watched on. A constant of the link.
+  struct HangupSource {
+    int fd;
+    uint32_t events;
+  };
+  virtual HangupSource hangup() const { return {.fd = event_fd(), .events = EPOLLRDHUP}; }
+
   // ---- any thread --------------------------------------------------------------------------
+
+  virtual bool PeerHungUp() { return true; }
 
   // Ends the present, or else the next, Wait() of the holder of the receive role.
   virtual void Kick() = 0;
 
-  // The peer is seen to be gone (by whoever watches event_fd() for a hang-up): what it had sent is still
+  // The peer is seen to be gone (by whoever watches hangup()): what it had sent is still
   // delivered, then Poll() says kClosed with UNAVAILABLE. Kicks.
   virtual void NotePeerGone() = 0;
 

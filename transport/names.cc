@@ -21,6 +21,7 @@
 #include "transport/base/process.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/rendezvous/leftovers.h"
 #include "transport/shm/left_behind.h"
 #include "transport/snapshot/file_names.h"
 #include "transport/unix_address.h"
@@ -31,8 +32,8 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 5> kSuffixes = {".sock", ".shm", ".fifo", snapshot::kSuffix,
-                                                       snapshot::kNewSuffix};
+constexpr std::array<std::string_view, 7> kSuffixes = {".sock", ".shm", ".fifo", ".mqueue", ".sysvmq",
+                                                       snapshot::kSuffix, snapshot::kNewSuffix};
 
 std::string Environment(const char* name) {
   const char* value = secure_getenv(name);
@@ -125,12 +126,18 @@ bool RemoveLeftOvers(const std::string& base) {
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
     if (S_ISREG(info.st_mode)) {
-      if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) snapshot::RemoveDead(path);
+      if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) {
+        snapshot::RemoveDead(path);
+      } else {
+        rendezvous::RemoveDeadPlace(path);
+      }
       continue;
     }
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening : S_ISFIFO(info.st_mode);
     if (ours) unlink(path.c_str());
   }
+  rendezvous::RemoveDeadPlace(base);  // of a path
+  rendezvous::RemoveDeadPairs(base);
   return whole;
 }
 
@@ -267,7 +274,7 @@ absl::StatusOr<std::unique_ptr<NameLock>> NameLock::Take(const std::string& base
   }
   bool left_by_dead = false;
   ASSIGN_OR_RETURN(UniqueFd fd, AcquireLockFile(Cat(base, kLockSuffix), left_by_dead));
-  if (left_by_dead && plain_name) RemoveLeftOvers(base);
+  if (left_by_dead) plain_name ? RemoveLeftOvers(base) : rendezvous::RemoveDeadPairs(base);
   table.held[base] = HeldLock{.fd = std::move(fd), .users = 1, .owner = getpid()};
   return std::unique_ptr<NameLock>(new NameLock(base));
 }
@@ -289,12 +296,80 @@ void SweepDirectory(const std::string& directory) {
   ForEachDead(directory, [](int dir, const char* lock_name, const std::string& base) {
     if (RemoveLeftOvers(base)) unlinkat(dir, lock_name, 0);
   });
+  // Pairs that a client kept when the server had gone, and then died.
+  for (const rendezvous::DeadPair& pair : rendezvous::FindDeadPairs(directory, "")) rendezvous::RemoveDeadPair(pair);
 }
 
 std::vector<std::string> NamesOfTheDead(const std::string& directory) {
   std::vector<std::string> names;
   ForEachDead(directory, [&](int, const char*, const std::string& base) { names.push_back(base); });
   return names;
+}
+
+namespace {
+
+// Whether somebody holds the lock; asked without taking it, which a server that starts could notice.
+bool IsLocked(int fd) {
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  return fcntl(fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+}
+
+std::string WhyDead(pid_t pid) {
+  if (pid == 0) return "no process holds its lock";
+  return Cat("pid ", pid, ProcessAlive(pid, 0) ? " no longer holds its lock" : " is gone");
+}
+
+void AddLeftOversOf(const std::string& base, pid_t pid, std::vector<LeftOver>& found) {
+  const auto add = [&](std::string_view kind, std::string name) {
+    found.push_back({.kind = kind, .name = std::move(name), .pid = pid, .why = WhyDead(pid)});
+  };
+  add("lock", Cat(base, kLockSuffix));
+  for (std::string_view suffix : kSuffixes) {
+    const std::string path = Cat(base, suffix);
+    struct stat info;
+    if (lstat(path.c_str(), &info) != 0) continue;
+    if (S_ISSOCK(info.st_mode) && ProbeSocket(path).listening) continue;
+    const std::optional<rendezvous::DeadPlace> place = rendezvous::FindDeadPlace(path);
+    const bool snapshot = suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix;
+    if (S_ISREG(info.st_mode) && !place && !snapshot) continue;
+    add(snapshot ? "snap" : suffix.substr(1), place ? Cat(path, " (queue ", place->reference, ")") : path);
+  }
+  if (const auto place = rendezvous::FindDeadPlace(base)) {
+    add(place->mechanism->scheme(), Cat(base, " (queue ", place->reference, ")"));
+  }
+}
+
+void AddDeadPairs(const std::vector<rendezvous::DeadPair>& pairs, std::vector<LeftOver>& found) {
+  for (const rendezvous::DeadPair& pair : pairs) {
+    const rendezvous::Mechanism* mechanism = rendezvous::FindMechanism(pair.kind);
+    const std::string what = mechanism == nullptr ? "" : Cat(" (", mechanism->scheme(), ")");
+    found.push_back({.kind = "pair", .name = pair.stem + what, .pid = pair.server_pid,
+                     .why = "neither its server nor its client holds it"});
+  }
+}
+
+}  // namespace
+
+std::vector<LeftOver> FindLeftOvers(const std::string& directory) {
+  std::vector<LeftOver> found;
+  DIR* dir = opendir(directory.c_str());
+  if (dir == nullptr) return found;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (!name.ends_with(kLockSuffix) || name.size() == kLockSuffix.size()) continue;
+    UniqueFd fd(openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat info;
+    if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || IsLocked(fd.get())) continue;
+    const LockOwner owner = ParseLockOwner(ReadSmallFile(dirfd(dir), entry->d_name).value_or(""));
+    const std::string base = Cat(directory, "/", name.substr(0, name.size() - kLockSuffix.size()));
+    AddLeftOversOf(base, owner.pid, found);
+    AddDeadPairs(rendezvous::FindDeadPairs(directory, base), found);
+  }
+  closedir(dir);
+  AddDeadPairs(rendezvous::FindDeadPairs(directory, ""), found);
+  return found;
 }
 
 SocketOwner ProbeSocket(const std::string& path) {

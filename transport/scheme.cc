@@ -11,11 +11,14 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/exec/exec_transport.h"
+#include "transport/fifo/fifo_transport.h"
 #include "transport/inherited/pipe_transport.h"
 #include "transport/inherited/socketpair_transport.h"
 #include "transport/inherited/stdio_transport.h"
 #include "transport/inproc/inproc_transport.h"
+#include "transport/mqueue/mqueue_transport.h"
 #include "transport/shm/shm_transport.h"
+#include "transport/sysvmq/sysvmq_transport.h"
 #include "transport/unix/unix_transport.h"
 
 namespace ipcrpc {
@@ -79,6 +82,9 @@ std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
       shm::ShmScheme(),
       UnixScheme(),
+      FifoScheme(),
+      MqueueScheme(),
+      SysvmqScheme(),
       InprocScheme(),
       SocketpairScheme(),
       PipeScheme(),

@@ -42,6 +42,9 @@ inline constexpr std::string_view kSchemes[] = {
     "shm?segment=sysv&wake=eventfd",
     "shm?wake=sysvsem",
     "unix",
+    "fifo",
+    "mqueue",
+    "sysvmq",
 };
 inline constexpr std::string_view kOneProcess[] = {"inproc"};               // its names are this process's own
 inline constexpr std::string_view kOneConnection[] = {"socketpair", "pipe"};  // an address is good for one

@@ -30,6 +30,9 @@ constexpr std::string_view kAddresses[] = {
     "shm:kill?segment=sysv&wake=sysvsem",
     "shm:kill?wake=eventfd",
     "unix:kill",
+    "fifo:kill",
+    "mqueue:kill",
+    "sysvmq:kill",
 };
 
 Status CallOnce(Methods::Stub& stub, uint32_t kind) {

@@ -108,9 +108,15 @@ uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<voi
 
 void IoRuntime::Unlisten(uint64_t id) { housekeeper_.Unwatch(id); }
 
-uint64_t IoRuntime::WatchHangup(const Link& link, std::function<void()> on_hangup) {
-  const uint64_t id = housekeeper_.Watch(link.event_fd(), uint32_t{EPOLLRDHUP} | EPOLLONESHOT,
-                                         [on_hangup = std::move(on_hangup)](uint32_t) { on_hangup(); });
+uint64_t IoRuntime::WatchHangup(Link& link, std::function<void()> on_hangup) {
+  const Link::HangupSource source = link.hangup();
+  // Edge-triggered: a hang-up stays, and a tick of a source that has to look for it comes again.
+  const uint64_t id = housekeeper_.Watch(source.fd, source.events | EPOLLET,
+                                         [&link, done = false, on_hangup = std::move(on_hangup)](uint32_t) mutable {
+                                           if (done || !link.PeerHungUp()) return;
+                                           done = true;
+                                           on_hangup();
+                                         });
   if (options_.threads) StartHousekeeper();
   return id;
 }

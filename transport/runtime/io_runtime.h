@@ -45,7 +45,7 @@ class IoRuntime {
 
   // Runs `on_hangup` once when the peer of `link` hangs up, on the housekeeping thread. The link outlives it until
   // ForgetHangup().
-  uint64_t WatchHangup(const Link& link, std::function<void()> on_hangup);
+  uint64_t WatchHangup(Link& link, std::function<void()> on_hangup);
   void ForgetHangup(uint64_t id);
 
   // Runs `work` on a thread of its own; false at the cap.

@@ -48,6 +48,10 @@ ssize_t WriteWithoutSignal(int fd, const std::byte* from, size_t size) {
 }  // namespace
 
 StreamDescriptor::StreamDescriptor(UniqueFd fd, Use use) : fd_(std::move(fd)) {
+  if (use == Use::kOwn) {
+    kind_ = Kind::kOwn;
+    return;
+  }
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return;
   if (S_ISSOCK(info.st_mode)) {
@@ -84,6 +88,7 @@ ssize_t StreamDescriptor::Write(const std::byte* from, size_t size) const {
       size = std::min<size_t>(size, PIPE_BUF);
     }
     const ssize_t n = kind_ == Kind::kSocket ? send(fd_.get(), from, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+                      : kind_ == Kind::kOwn  ? write(fd_.get(), from, size)
                                              : WriteWithoutSignal(fd_.get(), from, size);
     if (n >= 0 || errno != EINTR) return n;
   }
@@ -95,9 +100,12 @@ void StreamDescriptor::Hangup() {
     shutdown(fd_.get(), SHUT_RDWR);
     return;
   }
-  // Another thread may be in a call on the number, so the number must stay: put something dead behind it.
+  KillDescriptor(fd_.get());
+}
+
+void KillDescriptor(int fd) {
   UniqueFd dead(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (dead.valid()) dup3(dead.get(), fd_.get(), O_CLOEXEC);
+  if (dead.valid()) dup3(dead.get(), fd, O_CLOEXEC);
 }
 
 }  // namespace ipcrpc::stream

@@ -4,6 +4,9 @@
 // O_NONBLOCK belongs to the open file description, which an inherited descriptor shares with others: it is
 // never set there. Sockets have MSG_DONTWAIT; a pipe is opened anew through /proc/self/fd; anything else, and
 // a pipe where that is refused, is asked with poll() before each call.
+//
+// Whoever has opened a FIFO itself, O_NONBLOCK, says kOwn: that is left as it is. Opened O_RDWR for writing, it has a
+// reader as long as it is open, so writing raises no SIGPIPE and needs no care against it.
 #pragma once
 
 #include <sys/types.h>
@@ -11,12 +14,13 @@
 #include <cstddef>
 
 #include "transport/base/fd.h"
+#include "transport/stream/medium.h"
 
 namespace ipcrpc::stream {
 
 class StreamDescriptor {
  public:
-  enum class Use { kRead, kWrite, kBoth };
+  enum class Use { kRead, kWrite, kBoth, kOwn };
 
   StreamDescriptor() = default;
   StreamDescriptor(UniqueFd fd, Use use);
@@ -31,10 +35,36 @@ class StreamDescriptor {
   void Hangup();
 
  private:
-  enum class Kind { kSocket, kNonBlocking, kAskFirst };
+  enum class Kind { kSocket, kNonBlocking, kOwn, kAskFirst };
 
   UniqueFd fd_;
   Kind kind_ = Kind::kAskFirst;
 };
+
+// A socket, or a descriptor to read from and one to write to.
+class DescriptorMedium final : public Medium {
+ public:
+  explicit DescriptorMedium(UniqueFd socket) : read_(std::move(socket), StreamDescriptor::Use::kBoth) {}
+  DescriptorMedium(StreamDescriptor read, StreamDescriptor write)
+      : read_(std::move(read)), write_(std::move(write)) {}
+
+  ssize_t Read(std::byte* to, size_t size) override { return read_.Read(to, size); }
+  ssize_t Write(const std::byte* from, size_t size) override {
+    return (write_.fd() < 0 ? read_ : write_).Write(from, size);
+  }
+  int read_fd() const override { return read_.fd(); }
+  int write_fd() const override { return write_.fd(); }
+  void Hangup() override {
+    read_.Hangup();
+    write_.Hangup();
+  }
+
+ private:
+  StreamDescriptor read_;
+  StreamDescriptor write_;  // none: read_ is a socket and serves for both
+};
+
+// Puts something dead behind the number of a descriptor that another thread may be in a call on.
+void KillDescriptor(int fd);
 
 }  // namespace ipcrpc::stream

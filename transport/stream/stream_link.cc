@@ -11,13 +11,18 @@
 
 #include "transport/base/clock.h"
 #include "transport/base/strings.h"
+#include "transport/stream/descriptor.h"
 
 namespace ipcrpc {
 namespace {
 
+using stream::DescriptorMedium;
 using stream::InBuffer;
 using stream::OutBuffer;
 using stream::StreamDescriptor;
+
+// In a poll set: which descriptor it was.
+enum : uint64_t { kInput, kOutput, kDeath };
 
 // How long Wait() sleeps when nothing could tell it to stop: a held frame, or no eventfd to be had.
 constexpr int64_t kShortSleepNs = 1'000'000;
@@ -25,17 +30,24 @@ constexpr int64_t kShortSleepNs = 1'000'000;
 }  // namespace
 
 StreamLink::StreamLink(UniqueFd socket, Options options)
-    : options_(std::move(options)), read_(std::move(socket), StreamDescriptor::Use::kBoth) {}
+    : StreamLink(std::make_unique<DescriptorMedium>(std::move(socket)), std::move(options)) {}
 
 StreamLink::StreamLink(UniqueFd read, UniqueFd write, Options options)
-    : options_(std::move(options)),
-      read_(std::move(read), StreamDescriptor::Use::kRead),
-      write_(std::move(write), StreamDescriptor::Use::kWrite),
-      poll_set_(epoll_create1(EPOLL_CLOEXEC)) {
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, read_.fd(), &event);
-  event.events = 0;  // errors are reported whatever one asks for
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, write_.fd(), &event);
+    : StreamLink(std::make_unique<DescriptorMedium>(StreamDescriptor(std::move(read), StreamDescriptor::Use::kRead),
+                                                    StreamDescriptor(std::move(write), StreamDescriptor::Use::kWrite)),
+                 std::move(options)) {}
+
+StreamLink::StreamLink(std::unique_ptr<stream::Medium> medium, Options options)
+    : options_(std::move(options)), medium_(std::move(medium)) {
+  if (one_socket()) return;
+  poll_set_.reset(epoll_create1(EPOLL_CLOEXEC));
+  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {.u64 = kInput}};
+  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->read_fd(), &event);
+  // Errors are reported whatever one asks for.
+  event = {.events = 0, .data = {.u64 = kOutput}};
+  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->write_fd(), &event);
+  event = {.events = EPOLLIN, .data = {.u64 = kDeath}};
+  if (medium_->death_fd() >= 0) epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->death_fd(), &event);
 }
 
 StreamLink::~StreamLink() { Close(absl::CancelledError("the link was closed")); }
@@ -89,7 +101,7 @@ void StreamLink::SendPending() {
       break;
     }
     const std::span<const std::byte> pending = out_.pending();
-    const ssize_t sent = out_stream().Write(pending.data(), pending.size());
+    const ssize_t sent = medium_->Write(pending.data(), pending.size());
     if (sent >= 0) {
       out_.Sent(static_cast<size_t>(sent));
       continue;
@@ -109,8 +121,8 @@ void StreamLink::SetWantWrite(bool want) {
   if (want_write_.load(std::memory_order_relaxed) == want) return;
   want_write_.store(want, std::memory_order_seq_cst);
   if (!poll_set_.valid()) return;
-  epoll_event event = {.events = want ? static_cast<uint32_t>(EPOLLOUT) : 0u, .data = {}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, write_.fd(), &event);
+  epoll_event event = {.events = want ? static_cast<uint32_t>(EPOLLOUT) : 0u, .data = {.u64 = kOutput}};
+  epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, medium_->write_fd(), &event);
 }
 
 bool StreamLink::wants_write() const { return want_write_.load(std::memory_order_acquire); }
@@ -173,10 +185,10 @@ StreamLink::Progress StreamLink::Deliver(FrameSink& sink, int max_frames, int* f
 
 bool StreamLink::ReadMore(bool gone) {
   const std::span<std::byte> room = in_.Room();
-  const ssize_t got = read_.Read(room.data(), room.size());
+  const ssize_t got = medium_->Read(room.data(), room.size());
   if (got > 0) {
     in_.Filled(static_cast<size_t>(got));
-    drained_ = static_cast<size_t>(got) < room.size();
+    drained_ = medium_->Drained(static_cast<size_t>(got), room.size());
     return true;
   }
   if (got < 0 && errno == EAGAIN && !gone) return true;
@@ -207,7 +219,8 @@ bool StreamLink::Wait(int64_t deadline_ns) {
   // Announce, then look: whoever has something to say sets it first and then looks for the announcement.
   // (SpaceDue() does so under out_mu_, which those who make space hold before they look.)
   waiting_.store(true, std::memory_order_seq_cst);
-  const bool sleep = !kicked_.load(std::memory_order_seq_cst) && !SpaceDue();
+  const bool sleep =
+      !kicked_.load(std::memory_order_seq_cst) && !SpaceDue() && (held_ || medium_->Arm());
   if (sleep) SleepInPoll(deadline_ns);
   waiting_.store(false, std::memory_order_seq_cst);
   TakeKick();
@@ -218,10 +231,10 @@ bool StreamLink::Wait(int64_t deadline_ns) {
 bool StreamLink::CameWhileYielding() {
   if (TakeKick() || closed_.load(std::memory_order_acquire)) return true;
   const std::span<std::byte> room = in_.Room();
-  const ssize_t got = read_.Read(room.data(), room.size());
+  const ssize_t got = medium_->Read(room.data(), room.size());
   if (got > 0) {
     in_.Filled(static_cast<size_t>(got));
-    drained_ = static_cast<size_t>(got) < room.size();
+    drained_ = medium_->Drained(static_cast<size_t>(got), room.size());
     return true;
   }
   drained_ = false;
@@ -229,35 +242,41 @@ bool StreamLink::CameWhileYielding() {
 }
 
 void StreamLink::SleepInPoll(int64_t deadline_ns) {
-  enum { kKick, kRead, kWrite };
-  pollfd fds[3];
+  enum { kKick, kRead, kWrite, kDied, kCount };
+  pollfd fds[kCount];
   fds[kKick] = {.fd = kick_fd_.get(), .events = POLLIN, .revents = 0};
-  fds[kRead] = {.fd = held_ ? -1 : read_.fd(), .events = POLLIN, .revents = 0};
-  fds[kWrite] = {.fd = write_.fd(), .events = 0, .revents = 0};
+  fds[kRead] = {.fd = held_ ? -1 : medium_->read_fd(), .events = POLLIN, .revents = 0};
+  fds[kWrite] = {.fd = medium_->write_fd(), .events = 0, .revents = 0};
+  fds[kDied] = {.fd = peer_gone_.load(std::memory_order_relaxed) ? -1 : medium_->death_fd(), .events = POLLIN, .revents = 0};
   if (want_write_.load(std::memory_order_seq_cst)) {
-    if (one_socket()) fds[kWrite].fd = read_.fd();
+    if (one_socket()) fds[kWrite].fd = medium_->read_fd();
     fds[kWrite].events = POLLOUT;
   }
   if (held_ && one_socket()) fds[kWrite].fd = -1;  // its hang-up would end every sleep
   if (held_ || !kick_fd_.valid()) deadline_ns = std::min(deadline_ns, MonotonicNs() + kShortSleepNs);
   timespec timeout;
   if (deadline_ns != kNoDeadline) timeout = ToTimespec(deadline_ns - MonotonicNs());
-  const nfds_t count = fds[kWrite].fd < 0 ? 2 : 3;
+  const nfds_t count = fds[kDied].fd >= 0 ? kCount : fds[kWrite].fd >= 0 ? kDied : kWrite;
   if (ppoll(fds, count, deadline_ns == kNoDeadline ? nullptr : &timeout, nullptr) <= 0) return;
   if (fds[kKick].revents != 0) {
     eventfd_t ignored;
     eventfd_read(kick_fd_.get(), &ignored);
   }
   if (fds[kRead].revents != 0) drained_ = false;
-  if (!one_socket() && count == 3 && (fds[kWrite].revents & (POLLERR | POLLNVAL)) != 0) {
-    peer_gone_.store(true, std::memory_order_release);
-  }
+  if (!one_socket() && count > kWrite && (fds[kWrite].revents & (POLLERR | POLLNVAL)) != 0) NoteDeath();
+  if (count > kDied && fds[kDied].revents != 0 && medium_->PeerDied()) NoteDeath();
+}
+
+// What the peer sent before is still to be read: the next Poll() looks for it, and finds the end behind it.
+void StreamLink::NoteDeath() {
+  peer_gone_.store(true, std::memory_order_release);
+  drained_ = false;
 }
 
 bool StreamLink::BeginSleep() {
   if (TakeKick() || closed_.load(std::memory_order_acquire) || peer_gone_.load(std::memory_order_acquire))
     return false;
-  if (held_ || in_.HasFrame() || SpaceDue()) return false;
+  if (held_ || in_.HasFrame() || SpaceDue() || !medium_->Arm()) return false;
   in_.Trim();
   const std::lock_guard lock(out_mu_);
   out_.Trim();
@@ -265,15 +284,19 @@ bool StreamLink::BeginSleep() {
 }
 
 void StreamLink::OnEvent(uint32_t epoll_events) {
-  if (poll_set_.valid()) {
-    // Two descriptors behind one: which of them it was decides.
-    epoll_event events[2];
-    const int count = epoll_wait(poll_set_.get(), events, 2, 0);
-    epoll_events = 0;
-    for (int i = 0; i < count; ++i) epoll_events |= events[i].events;
-    if ((epoll_events & EPOLLERR) != 0) peer_gone_.store(true, std::memory_order_release);
+  if (!poll_set_.valid()) {
+    if ((epoll_events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) drained_ = false;
+    return;
   }
-  if ((epoll_events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) drained_ = false;
+  // Several descriptors behind one: which of them it was decides.
+  epoll_event events[3];
+  const int count = epoll_wait(poll_set_.get(), events, 3, 0);
+  for (int i = 0; i < count; ++i) {
+    const uint64_t which = events[i].data.u64;
+    if (which == kInput) drained_ = false;
+    if (which == kOutput && (events[i].events & EPOLLERR) != 0) NoteDeath();
+    if (which == kDeath && medium_->PeerDied()) NoteDeath();
+  }
 }
 
 // ---- any thread --------------------------------------------------------------------------------
@@ -286,6 +309,13 @@ void StreamLink::Kick() {
 void StreamLink::KickIfWaiting() {
   if (waiting_.load(std::memory_order_seq_cst)) Kick();
 }
+
+Link::HangupSource StreamLink::hangup() const {
+  if (medium_->death_fd() >= 0) return {.fd = medium_->death_fd(), .events = EPOLLIN};
+  return {.fd = medium_->read_fd(), .events = EPOLLRDHUP};
+}
+
+bool StreamLink::PeerHungUp() { return medium_->death_fd() < 0 || medium_->PeerDied(); }
 
 void StreamLink::NotePeerGone() {
   peer_gone_.store(true, std::memory_order_release);
@@ -304,8 +334,7 @@ void StreamLink::Close(absl::Status why) {
     const std::lock_guard lock(out_mu_);
     SendPending();
     closed_.store(true, std::memory_order_seq_cst);
-    read_.Hangup();
-    write_.Hangup();
+    medium_->Hangup();
   }
   Kick();
 }

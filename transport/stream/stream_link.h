@@ -1,5 +1,5 @@
-// The byte-stream family of links: frames over a pair of descriptors, or over one socket. A scheme adds its
-// rendezvous, its capabilities and the peer's identity.
+// The byte-stream family of links: frames over a pair of descriptors, one socket, or a pair of message queues (see
+// medium.h). A scheme adds its rendezvous, its capabilities and the peer's identity.
 //
 // Frames are read into a private buffer, so what is delivered is trusted not to change. Frames to send gather
 // in another one: Flush() gives the kernel what it takes, the rest goes from Poll() once the descriptor is
@@ -30,7 +30,7 @@
 #include "transport/base/spin.h"
 #include "transport/link.h"
 #include "transport/stream/buffers.h"
-#include "transport/stream/descriptor.h"
+#include "transport/stream/medium.h"
 
 namespace ipcrpc {
 
@@ -48,6 +48,7 @@ class StreamLink final : public Link {
   StreamLink(UniqueFd socket, Options options);
   // Over a descriptor to read from and another to write to.
   StreamLink(UniqueFd read, UniqueFd write, Options options);
+  StreamLink(std::unique_ptr<stream::Medium> medium, Options options);
   ~StreamLink() override;
 
   const Capabilities& capabilities() const override { return options_.capabilities; }
@@ -63,7 +64,9 @@ class StreamLink final : public Link {
 
   Progress Poll(FrameSink& sink, int max_frames) override;
   bool Wait(int64_t deadline_ns) override;
-  int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : read_.fd(); }
+  int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : medium_->read_fd(); }
+  HangupSource hangup() const override;
+  bool PeerHungUp() override;
   bool wants_write() const override;
   bool BeginSleep() override;
   void EndSleep() override {}
@@ -75,8 +78,7 @@ class StreamLink final : public Link {
   absl::Status status() const override;
 
  private:
-  bool one_socket() const { return write_.fd() < 0; }
-  const stream::StreamDescriptor& out_stream() const { return one_socket() ? read_ : write_; }
+  bool one_socket() const { return medium_->write_fd() < 0; }
 
   // out_mu_ held.
   void SendPending();
@@ -90,15 +92,15 @@ class StreamLink final : public Link {
     return kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false, std::memory_order_seq_cst);
   }
   void KickIfWaiting();
+  void NoteDeath();
   bool CameWhileYielding();
   void SleepInPoll(int64_t deadline_ns);
 
   // constant
   const ForkGuard fork_guard_;
   const Options options_;
-  stream::StreamDescriptor read_;
-  stream::StreamDescriptor write_;  // none: read_ is a socket and serves for both
-  UniqueFd poll_set_;               // with two descriptors: an epoll of both, for event_fd()
+  const std::unique_ptr<stream::Medium> medium_;
+  UniqueFd poll_set_;  // with more than one descriptor: an epoll of them, for event_fd()
 
   // receive role
   stream::InBuffer in_;

@@ -48,7 +48,12 @@ bool EpollEcho::PollAll() {
     const Link::Progress progress = connection->driver.Poll();
     busy |= progress == Link::Progress::kFrames || progress == Link::Progress::kHeld;
   }
-  std::erase_if(connections_, [](const auto& connection) { return connection->driver.closed; });
+  std::erase_if(connections_, [this](const auto& connection) {
+    if (!connection->driver.closed) return false;
+    // Not left to its closing: a forked child may have it open, too.
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, connection->link->event_fd(), nullptr);
+    return true;
+  });
   return busy;
 }
 

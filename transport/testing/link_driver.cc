@@ -38,10 +38,14 @@ size_t FrameSize(uint64_t seed, uint64_t sequence, size_t max) {
 
 HangupWatch::HangupWatch(Link& link)
     : stop_(eventfd(0, EFD_CLOEXEC)), thread_([this, &link] {
-        pollfd fds[] = {{.fd = link.event_fd(), .events = POLLRDHUP, .revents = 0},
+        const Link::HangupSource source = link.hangup();
+        pollfd fds[] = {{.fd = source.fd, .events = static_cast<short>(source.events), .revents = 0},
                         {.fd = stop_.get(), .events = POLLIN, .revents = 0}};
-        poll(fds, 2, -1);
-        if (fds[0].revents != 0) link.NotePeerGone();
+        while (true) {
+          poll(fds, 2, -1);
+          if (fds[1].revents != 0) return;
+          if (fds[0].revents != 0 && link.PeerHungUp()) return link.NotePeerGone();
+        }
       }) {}
 
 HangupWatch::~HangupWatch() {

@@ -161,7 +161,7 @@ int Echo(Link& link) {
   return driver.closed && absl::IsUnavailable(link.status()) ? 0 : 1;
 }
 
-int SendAndClose(Link& link, uint64_t seed, uint64_t count, uint64_t max) {
+int SendAndClose(Link& link, uint64_t seed, uint64_t count, size_t max) {
   LinkDriver driver(link);
   if (max == 0) max = link.max_frame_bytes();
   for (uint64_t i = 0; i < count; ++i) {
