@@ -45,9 +45,9 @@ int Main(int argc, char** argv) {
   app.add_flag("--quick", quick, "1 round of 0.03 s: to see that it works");
   app.add_option("--only", only, "only the rows whose name contains this (ratios need their base)");
   app.add_flag("--tables", tables, "print all tables and not the summary alone");
-  app.add_option("--json", json, "write every round's figures to this file");
-  app.add_option("--markdown", markdown, "write all tables to this file");
-  app.add_option("--html", html, "write a page with plots to this file; it needs nothing else");
+  app.add_option("--json", json, "write every round's figures to this file")->take_last();
+  app.add_option("--markdown", markdown, "write all tables to this file")->take_last();
+  app.add_option("--html", html, "write a page with plots to this file; it needs nothing else")->take_last();
   CLI11_PARSE(app, argc, argv);
   if (full) plan.rounds = 7, plan.seconds = 0.5;
   if (quick) plan.rounds = 1, plan.seconds = 0.03;

@@ -23,7 +23,7 @@ th:first-child, td:first-child { text-align: left }
 .floor { fill: var(--floor); stroke: var(--floor) }
 svg { max-width: 100%; height: auto }
 svg text { font: 12px system-ui, sans-serif; fill: var(--text); stroke: none }
-svg text.ours { fill: var(--ours); font-weight: 600 }
+svg text.ours { fill: var(--ours); stroke: none; font-weight: 600 }
 svg text.axis { fill: var(--faint) }
 .grid { stroke: var(--rule) }
 .missed { color: var(--faint) }
@@ -67,7 +67,9 @@ class LogAxis {
   bool empty() const { return low_ > high_; }
   int first() const { return static_cast<int>(std::floor(std::log10(low_))); }
   int last() const { return std::max(first() + 1, static_cast<int>(std::ceil(std::log10(high_)))); }
-  double At(double value) const { return kLabel + kWidth * (std::log10(std::max(value, low_)) - first()) / (last() - first()); }
+  double At(double value) const {
+    return kLabel + kWidth * (std::log10(std::max(value, std::pow(10, first()))) - first()) / (last() - first());
+  }
 
  private:
   double low_ = INFINITY, high_ = -INFINITY;
@@ -130,7 +132,7 @@ std::string Plot(const Table& table) {
   double y = kTop + kLine / 2;
   for (const Row& row : table.rows) {
     if (row.rounds.empty()) continue;
-    svg += Format("<text class=\"%s\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">", ClassOf(row), kLabel - 12, y + 4) + Escaped(row.name) + "</text>";
+    svg += Format("<text class=\"%s\" x=\"%.0f\" y=\"%.1f\" text-anchor=\"end\">", row.kind == Row::Kind::kOurs ? "ours" : "", kLabel - 12, y + 4) + Escaped(row.name) + "</text>";
     svg += RowMarks(table, row, axis, y) + "\n";
     y += kLine;
   }

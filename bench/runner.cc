@@ -67,6 +67,7 @@ bool RunOne(const Plan& plan, Placement placement, const Row& row, Measured& res
   const SharedMemory memory(sizeof(Sample));
   Sample& sample = *memory.As<Sample>();
   sample.order = row.order;
+  sample.ticks_per_us = TicksPerMicrosecond();
   sample.warmup_ticks = static_cast<uint64_t>(kWarmupSeconds * ticks_per_s);
   sample.measure_ticks = static_cast<uint64_t>(plan.seconds * ticks_per_s);
 
@@ -110,16 +111,6 @@ bool RunBracketed(const Plan& plan, const Table& table, Row& row, double& before
 }
 
 }  // namespace
-
-const char* NameOf(Placement placement) {
-  switch (placement) {
-    case Placement::kTwoCores: return "two cores";
-    case Placement::kOneCore: return "one core";
-    case Placement::kFree: return "free";
-    case Placement::kHogs: return "hogs";
-  }
-  return "";
-}
 
 void ChooseCpus(const char* program, Plan& plan) {
   const std::vector<int> cpus = AllowedCpus();

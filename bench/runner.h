@@ -15,7 +15,15 @@ enum class Placement {
   kFree,      // wherever the kernel puts them
   kHogs,      // the same, and on every processor another process spins
 };
-const char* NameOf(Placement placement);
+inline const char* NameOf(Placement placement) {
+  switch (placement) {
+    case Placement::kTwoCores: return "two cores";
+    case Placement::kOneCore: return "one core";
+    case Placement::kFree: return "free";
+    case Placement::kHogs: return "hogs";
+  }
+  return "";
+}
 
 // What one run found. NaN: not measured there.
 struct Measured {

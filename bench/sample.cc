@@ -29,6 +29,7 @@ double OwnCpuSeconds() {
 }
 
 double CpuSecondsOf(pid_t pid) {
+  if (pid == kSelf) return OwnCpuSeconds();
   clockid_t clock;
   timespec used = {};
   if (clock_getcpuclockid(pid, &clock) == 0) clock_gettime(clock, &used);
@@ -38,7 +39,7 @@ double CpuSecondsOf(pid_t pid) {
 }  // namespace
 
 Usage UsageOf(pid_t pid) {
-  Usage usage = {.cpu_seconds = pid == kSelf ? OwnCpuSeconds() : CpuSecondsOf(pid), .faults = 0, .resident_kib = 0};
+  Usage usage = {};
   std::ifstream file("/proc/" + (pid == kSelf ? "self" : std::to_string(pid)) + "/stat");
   std::string text;
   std::getline(file, text);
@@ -49,6 +50,7 @@ Usage UsageOf(pid_t pid) {
     if (number == 10) usage.faults = std::stoull(field);
     if (number == 24) usage.resident_kib = std::stod(field) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1024;
   }
+  usage.cpu_seconds = CpuSecondsOf(pid);
   return usage;
 }
 
@@ -73,8 +75,8 @@ double Meter::CountedSyscalls(const std::vector<int>& counters) const {
 }
 
 void Meter::Start() {
-  client_before_ = UsageOf(kSelf);
   server_before_ = UsageOf(sample_.server_pid);
+  client_before_ = UsageOf(kSelf);
   client_allocations_before_ = sample_.client_allocations.count;
   server_allocations_before_ = sample_.server_allocations.count;
   // The client's last, or reading the server's would count.
@@ -88,8 +90,9 @@ void Meter::Stop(uint64_t elapsed_ticks) {
   if (!server_counters_.empty()) sample_.server_syscalls = server_syscalls - sample_.server_syscalls;
   sample_.client_allocated = sample_.client_allocations.count - client_allocations_before_;
   sample_.server_allocated = sample_.server_allocations.count - server_allocations_before_;
+  const double client_cpu_seconds = CpuSecondsOf(kSelf);  // before reading the rest costs some
   const Usage client = UsageOf(kSelf), server = UsageOf(sample_.server_pid);
-  sample_.client.cpu_seconds = client.cpu_seconds - client_before_.cpu_seconds;
+  sample_.client.cpu_seconds = client_cpu_seconds - client_before_.cpu_seconds;
   sample_.server.cpu_seconds = server.cpu_seconds - server_before_.cpu_seconds;
   sample_.client.faults = client.faults - client_before_.faults;
   sample_.server.faults = server.faults - server_before_.faults;
@@ -131,7 +134,7 @@ void MeasureThreads(Sample& sample, const std::vector<std::function<void()>>& ca
 
 void MeasureIdle(Sample& sample) {
   Meter meter(sample);
-  const auto sleep = [](uint64_t ticks) { usleep(static_cast<useconds_t>(static_cast<double>(ticks) / TicksPerMicrosecond())); };
+  const auto sleep = [&](uint64_t ticks) { usleep(static_cast<useconds_t>(static_cast<double>(ticks) / sample.ticks_per_us)); };
   sleep(sample.warmup_ticks);
   meter.Start();
   const uint64_t began = Now();

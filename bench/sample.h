@@ -42,6 +42,7 @@ Usage UsageOf(pid_t pid);
 
 struct Sample {
   Order order;
+  double ticks_per_us;
   uint64_t warmup_ticks;
   uint64_t measure_ticks;
   pid_t server_pid;
@@ -82,7 +83,8 @@ class Meter {
   std::vector<int> client_counters_, server_counters_;
 };
 
-// Calls `call` back to back, each timed; what runs before the warm-up is over is dropped. By the client process.
+// Calls `call` back to back and reads the clock once for each; what runs before the warm-up is over is dropped. By the
+// client process.
 template <typename Call>
 void Measure(Sample& sample, Call&& call) {
   Meter meter(sample);
@@ -92,14 +94,12 @@ void Measure(Sample& sample, Call&& call) {
   } while (Now() < warm);
   meter.Start();
   const uint64_t began = Now();
-  uint64_t after;
-  do {
-    const uint64_t before = Now();
+  for (uint64_t before = began, after = began; after - began < sample.measure_ticks; before = after) {
     call();
     after = Now();
     sample.latency.Add(after - before);
-  } while (after - began < sample.measure_ticks);
-  meter.Stop(after - began);
+  }
+  meter.Stop(Now() - began);
 }
 
 // The same from as many threads as there are calls.

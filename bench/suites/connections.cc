@@ -87,7 +87,7 @@ void AddConnections(const Setup& setup, Report& report) {
   report.goals.push_back({"connect, call, close: shm:'s rate by that of a bare socket", {kConnect, two, kShm}, RowName{kConnect, two, kBareConnect},
                           &Measured::calls_per_s, 0.9, true});
   report.goals.push_back({"an idle connection: KiB of both sides", idle, std::nullopt, &Measured::kib, 24, false});
-  report.goals.push_back({"1,000 idle connections: % of a processor", idle, std::nullopt, &Measured::cpu_percent, 0, false});
+  report.goals.push_back({"1,000 idle connections: % of a processor (the clock that ends the wait is in it)", idle, std::nullopt, &Measured::cpu_percent, 0.1, false});
   report.goals.push_back({"1,024 connections, 95 % of calls on 4: p50 by that of one", {kMany, two, Skewed(kShm)}, RowName{kMany, two, One(kShm)},
                           &Measured::p50_us, 2, false});
 }

@@ -51,7 +51,16 @@ class Handler final : public EchoService::Service {
   }
 };
 
-// A server, when it is `rpc`'s, serves in threads of its own.
+std::string ErrorOf(const rpc::ServerBuilder& builder) {
+#if defined(BENCH_GRPC)
+  (void)builder;
+  return "gRPC's server does not start";
+#else
+  return builder.error();
+#endif
+}
+
+// The server has threads of its own.
 template <typename H>
 void ServeWith(const std::string& address, const ReadySignal& ready) {
   const Termination termination;
@@ -60,7 +69,7 @@ void ServeWith(const std::string& address, const ReadySignal& ready) {
   builder.AddListeningPort(address, rpc::InsecureServerCredentials());
   builder.RegisterService(&handler);
   const std::unique_ptr<rpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) Fail("cannot serve on " + address);
+  if (server == nullptr) Fail(ErrorOf(builder));
   ready.Tell();
   termination.Await();
   server->Shutdown();
