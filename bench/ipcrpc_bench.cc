@@ -71,7 +71,8 @@ int Main(int argc, char** argv) {
     return 130;
   }
   const std::string summary = SummaryText(report), all = TablesText(report);
-  printf("%s%s", tables ? all.c_str() : "", summary.c_str());
+  // Some suites have no column in the summary.
+  printf("%s%s", tables || !suites.empty() ? all.c_str() : "", summary.c_str());
   const bool written = Write(json, JsonText(report)) && Write(markdown, all + summary) && Write(html, HtmlPage(report));
   return failed == 0 && written ? 0 : 1;
 }
