@@ -32,10 +32,13 @@ int Drive(EchoSystem& system, const std::string& address, int sample_fd) {
 }
 
 int Both(EchoSystem& system, const std::string& address, int sample_fd) {
-  ReadySignal ready;
+  int served[2];
+  if (pipe(served) != 0) Fail("pipe");
+  const ReadySignal ready(served[1]);
   const Termination termination;
   std::thread([&] { system.Serve(address, ready); }).detach();
-  if (!ready.Await()) return 1;
+  char byte;
+  if (read(served[0], &byte, 1) != 1) Fail("the server does not start");
   Drive(system, address, sample_fd);
   fflush(nullptr);
   _exit(0);  // the server never ends by itself
