@@ -305,7 +305,7 @@ class BareEcho : public Workload {
  public:
   BareEcho(MechanismFactory make, size_t bytes) : mechanism_(make()), message_(bytes) {}
 
-  void Serve(const ReadySignal& ready) override {
+  void Serve(const ReadySignal& ready, const SharedMemory&) override {
     mechanism_->Take(Side::kServer);
     ready.Tell();
     for (;;) {

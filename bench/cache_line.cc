@@ -20,7 +20,7 @@ void SpinUntil(const std::atomic<uint32_t>& word, uint32_t value) {
 
 class CacheLine final : public Workload {
  public:
-  void Serve(const ReadySignal& ready) override {
+  void Serve(const ReadySignal& ready, const SharedMemory&) override {
     ready.Tell();
     for (uint32_t turn = 1;; ++turn) {
       SpinUntil(words().ping, turn);
@@ -50,7 +50,7 @@ double ProbeCacheLineNs(int client_cpu, int server_cpu) {
   CacheLine probe;
   SharedMemory batches(sizeof(Histogram));
   ReadySignal ready;
-  Process server(server_cpu, [&] { probe.Serve(ready); });
+  Process server(server_cpu, [&] { probe.Serve(ready, batches); });
   if (!ready.Await()) return 0;
   const auto patience = static_cast<uint64_t>(kProbePatienceUs * TicksPerMicrosecond());
   Process client(client_cpu, [&] {

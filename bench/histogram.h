@@ -20,6 +20,12 @@ class Histogram {
     max_ = std::max(max_, value);
   }
 
+  void Merge(const Histogram& other) {
+    for (size_t bucket = 0; bucket < kBuckets; ++bucket) counts_[bucket] += other.counts_[bucket];
+    total_ += other.total_;
+    max_ = std::max(max_, other.max_);
+  }
+
   uint64_t total() const { return total_; }
   uint64_t max() const { return max_; }
 

@@ -59,5 +59,16 @@ TEST(HistogramTest, WhatIsTooLongCountsInTheLastBucket) {
   EXPECT_GT(histogram.Quantile(0.5), 1e12);
 }
 
+TEST(HistogramTest, MergedItHoldsTheValuesOfBoth) {
+  Histogram small, large;
+  for (int i = 0; i < 99; ++i) small.Add(10);
+  large.Add(5000);
+  small.Merge(large);
+  EXPECT_EQ(small.total(), 100u);
+  EXPECT_EQ(small.max(), 5000u);
+  EXPECT_EQ(small.Quantile(0.5), 10);
+  EXPECT_NEAR(small.Quantile(0.995), 5000, 5000 / 60);
+}
+
 }  // namespace
 }  // namespace ipcrpc::bench

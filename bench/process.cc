@@ -30,8 +30,8 @@ volatile sig_atomic_t interrupted = 0;
   if (getppid() != parent) _exit(1);
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(static_cast<size_t>(cpu), &set);
-  if (sched_setaffinity(0, sizeof(set), &set) != 0) FailErrno("cannot run on processor " + std::to_string(cpu));
+  if (cpu != Process::kAnyCpu) CPU_SET(static_cast<size_t>(cpu), &set);
+  if (cpu != Process::kAnyCpu && sched_setaffinity(0, sizeof(set), &set) != 0) FailErrno("cannot run on processor " + std::to_string(cpu));
   body();
   fflush(nullptr);
   _exit(0);
@@ -106,7 +106,9 @@ void Process::Terminate() {
   Wait(kTerminateSeconds);
 }
 
-SharedMemory::SharedMemory(size_t bytes) : bytes_(bytes), fd_(memfd_create("ipcrpc-bench", MFD_CLOEXEC)) {
+SharedMemory::SharedMemory(size_t bytes) : SharedMemory(memfd_create("ipcrpc-bench", MFD_CLOEXEC), bytes) {}
+
+SharedMemory::SharedMemory(int fd, size_t bytes) : bytes_(bytes), fd_(fd) {
   if (fd_ < 0 || ftruncate(fd_, static_cast<off_t>(bytes)) != 0) FailErrno("shared memory");
   memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd_, 0);
   if (memory_ == MAP_FAILED) FailErrno("mapping shared memory");
@@ -122,7 +124,7 @@ ReadySignal::ReadySignal() {
 }
 
 ReadySignal::~ReadySignal() {
-  close(fds_[0]);
+  if (fds_[0] >= 0) close(fds_[0]);
   if (fds_[1] >= 0) close(fds_[1]);
 }
 

@@ -1,4 +1,4 @@
-// Processes of a measurement: pinned to one processor, dead when this program is, always reaped.
+// Processes of a measurement: pinned to one processor or free, dead when this program is, always reaped.
 #pragma once
 
 #include <sys/types.h>
@@ -18,6 +18,7 @@ bool Interrupted();
 // Belongs to the thread that started it; this program has one.
 class Process {
  public:
+  static constexpr int kAnyCpu = -1;
   // Runs `body` in a new process on `cpu`; when it returns the process exits with 0.
   Process(int cpu, const std::function<void()>& body);
   ~Process();  // kills if need be, and reaps
@@ -44,6 +45,8 @@ class Process {
 class SharedMemory {
  public:
   explicit SharedMemory(size_t bytes);
+  // In that program.
+  SharedMemory(int fd, size_t bytes);
   ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
@@ -64,6 +67,8 @@ class SharedMemory {
 class ReadySignal {
  public:
   ReadySignal();
+  // In a program to which the writing end was left.
+  explicit ReadySignal(int write_fd) : fds_{-1, write_fd} {}
   ~ReadySignal();
   ReadySignal(const ReadySignal&) = delete;
   ReadySignal& operator=(const ReadySignal&) = delete;

@@ -3,7 +3,8 @@
 #include <stdio.h>
 
 #include <algorithm>
-#include <optional>
+#include <cmath>
+#include <map>
 
 namespace ipcrpc::bench {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 constexpr double kLikeProbes = 1.5;
 
 double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
+  if (values.empty()) return std::numeric_limits<double>::quiet_NaN();
   std::sort(values.begin(), values.end());
   const size_t middle = values.size() / 2;
   return values.size() % 2 != 0 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
@@ -20,7 +21,9 @@ double Median(std::vector<double> values) {
 
 std::vector<double> Figures(const Row& row, double Measured::*figure) {
   std::vector<double> values;
-  for (const Measured& round : row.rounds) values.push_back(round.*figure);
+  for (const Measured& round : row.rounds) {
+    if (!std::isnan(round.*figure)) values.push_back(round.*figure);
+  }
   return values;
 }
 
@@ -32,144 +35,98 @@ bool Alike(const Measured& a, const Measured& b) {
 
 }  // namespace
 
-double MedianOf(const Row& row, double Measured::*figure) { return Median(Figures(row, figure)); }
+const Shape& LatencyShape() {
+  static const Shape kShape = {{{"p50 µs", &Measured::p50_us}, {"p99", &Measured::p99_us}, {"p99.9", &Measured::p999_us},
+                                {"p99.99", &Measured::p9999_us}, {"calls/s", &Measured::calls_per_s}, {"CPU µs/call", &Measured::cpu_us}},
+                               /*quantiles=*/true};
+  return kShape;
+}
 
-const Row* Find(const Report& report, const std::string& name, Placement placement) {
-  for (const Row& row : report.rows) {
-    if (row.name == name && row.placement == placement && !row.rounds.empty()) return &row;
+const Shape& ThroughputShape(const char* unit) {
+  static std::map<std::string, std::string> titles;
+  static std::map<std::string, Shape> shapes;
+  const std::string& title = titles.emplace(unit, std::string(unit) + "/s").first->second;
+  return shapes.try_emplace(unit, Shape{{{title.c_str(), &Measured::calls_per_s}, {"MB/s", &Measured::mb_per_s},
+                                         {"CPU µs each", &Measured::cpu_us}, {"p50 µs", &Measured::p50_us}, {"p99", &Measured::p99_us}},
+                                        /*quantiles=*/false}).first->second;
+}
+
+const Shape& CountsShape() {
+  static const Shape kShape = {{{"client's system calls / 1,000", &Measured::client_syscalls}, {"server's", &Measured::server_syscalls},
+                                {"page faults / 1,000", &Measured::faults}, {"client's allocations / call", &Measured::client_allocations},
+                                {"server's", &Measured::server_allocations}, {"CPU µs/call", &Measured::cpu_us}},
+                               /*quantiles=*/false};
+  return kShape;
+}
+
+const Shape& IdleShape() {
+  static const Shape kShape = {{{"client KiB each", &Measured::client_kib}, {"server KiB each", &Measured::server_kib},
+                                {"CPU %, all together", &Measured::cpu_percent}},
+                               /*quantiles=*/false};
+  return kShape;
+}
+
+const Row* Find(const Report& report, const RowName& name) {
+  for (const Table& table : report.tables) {
+    if (table.title != name.table || table.placement != name.placement) continue;
+    for (const Row& row : table.rows) {
+      if (row.name == name.row && !row.rounds.empty()) return &row;
+    }
   }
   return nullptr;
 }
 
-std::optional<Ratio> RatioOf(const Row& row, const Row& floor, double Measured::*figure) {
+double MedianOf(const Row& row, double Measured::*figure) { return Median(Figures(row, figure)); }
+
+Spread SpreadOf(const Row& row, double Measured::*figure) {
+  const std::vector<double> values = Figures(row, figure);
+  if (values.empty()) return {0, 0};
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return {*low, *high};
+}
+
+std::optional<Ratio> RatioOf(Placement placement, const Row& row, const Row& base, double Measured::*figure) {
   std::vector<double> ratios;
-  for (size_t i = 0; i < std::min(row.rounds.size(), floor.rounds.size()); ++i) {
+  for (size_t i = 0; i < std::min(row.rounds.size(), base.rounds.size()); ++i) {
     // On one core the distance of two does not matter.
-    if (row.placement == Placement::kTwoCores && !Alike(row.rounds[i], floor.rounds[i])) continue;
-    ratios.push_back(row.rounds[i].*figure / (floor.rounds[i].*figure));
+    if (placement != Placement::kOneCore && !Alike(row.rounds[i], base.rounds[i])) continue;
+    const double ratio = row.rounds[i].*figure / (base.rounds[i].*figure);
+    if (std::isfinite(ratio)) ratios.push_back(ratio);
   }
   if (ratios.empty()) return std::nullopt;
   return Ratio{Median(ratios), ratios.size()};
 }
 
-std::string Number(double value) {
-  char text[32];
-  snprintf(text, sizeof(text), value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
-  return text;
-}
-
-namespace {
-
-std::string Range(const std::vector<double>& values) {
-  const auto [low, high] = std::minmax_element(values.begin(), values.end());
-  return Number(*low) + "-" + Number(*high);
-}
-
-void PrintPlacement(const Report& report, Placement placement) {
-  const bool two = placement == Placement::kTwoCores;
-  const Row* floor = Find(report, two ? report.two_core_floor : report.one_core_floor, placement);
-  if (std::none_of(report.rows.begin(), report.rows.end(), [&](const Row& row) { return row.placement == placement; })) return;
-  if (two) {
-    printf("\ntwo cores: client on processor %d, server on processor %d\n", report.plan.client_cpu, report.plan.server_cpu);
-  } else {
-    printf("\none core: client and server on processor %d\n", report.plan.client_cpu);
+std::optional<Ratio> RatioIn(const Table& table, const Row& row) {
+  for (const Row& base : table.rows) {
+    if (base.name == row.base && !base.rounds.empty()) return RatioOf(table.placement, row, base, table.shape->columns[0].figure);
   }
-  printf("%-36s %8s %15s %8s %8s %10s %8s %8s %8s %7s\n", "", "p50", "(rounds)", "p99", "p99.9", "calls/s", "CPU/call", "x floor",
-         "probe ns", "others");
-  for (const Row& row : report.rows) {
-    if (row.placement != placement || row.rounds.empty()) continue;
-    const std::optional<Ratio> ratio = floor == nullptr ? std::nullopt : RatioOf(row, *floor, &Measured::p50_us);
-    printf("%-36s %8s %15s %8s %8s %10.0f %8s %8s %8.0f %7.2f\n", row.name.c_str(), Number(MedianOf(row, &Measured::p50_us)).c_str(),
-           Range(Figures(row, &Measured::p50_us)).c_str(), Number(MedianOf(row, &Measured::p99_us)).c_str(),
-           Number(MedianOf(row, &Measured::p999_us)).c_str(), MedianOf(row, &Measured::calls_per_s),
-           Number(MedianOf(row, &Measured::cpu_us)).c_str(),
-           &row == floor ? "floor" : ratio.has_value() ? Number(ratio->median).c_str() : "-",
-           MedianOf(row, &Measured::probe_ns), MedianOf(row, &Measured::others_cores));
-  }
+  return std::nullopt;
 }
 
-// One goal with what came of it; nothing when a row of it did not run or never under like conditions.
-struct Outcome {
-  const Goal* goal;
-  Ratio ratio;
-  bool reached;
-};
 std::vector<Outcome> Outcomes(const Report& report) {
   std::vector<Outcome> outcomes;
   for (const Goal& goal : report.goals) {
-    const Row* row = Find(report, goal.row, goal.placement);
-    const Row* floor = Find(report, goal.floor, goal.placement);
-    if (row == nullptr || floor == nullptr) continue;
-    const std::optional<Ratio> ratio = goal.at_least ? RatioOf(*floor, *row, goal.figure) : RatioOf(*row, *floor, goal.figure);
-    if (!ratio.has_value()) continue;
-    outcomes.push_back({&goal, *ratio, goal.at_least ? ratio->median >= goal.bound : ratio->median <= goal.bound});
+    const Row* row = Find(report, goal.row);
+    const Row* base = goal.base.has_value() ? Find(report, *goal.base) : nullptr;
+    if (row == nullptr || (goal.base.has_value() && base == nullptr)) continue;
+    const std::optional<Ratio> found =
+        base != nullptr ? RatioOf(goal.row.placement, *row, *base, goal.figure)
+                        : Ratio{MedianOf(*row, goal.figure), row->rounds.size()};
+    if (!found.has_value() || std::isnan(found->median)) continue;
+    outcomes.push_back({&goal, *found, goal.at_least ? found->median >= goal.bound : found->median <= goal.bound});
   }
   return outcomes;
 }
 
-std::string Quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-  }
-  return out + '"';
-}
-
-const char* NameOf(Placement placement) { return placement == Placement::kTwoCores ? "two cores" : "one core"; }
-
-void WriteRow(FILE* file, const Row& row) {
-  fprintf(file, "{\"name\": %s, \"placement\": \"%s\", \"rounds\": [", Quoted(row.name).c_str(), NameOf(row.placement));
-  for (size_t i = 0; i < row.rounds.size(); ++i) {
-    const Measured& round = row.rounds[i];
-    fprintf(file,
-            "%s\n    {\"p50_us\": %.4f, \"p99_us\": %.4f, \"p999_us\": %.4f, \"calls\": %.0f, \"calls_per_s\": %.1f, \"cpu_us\": %.4f, "
-            "\"probe_ns\": %.1f, \"probe_change\": %.3f, \"others_cores\": %.2f}",
-            i == 0 ? "" : ",", round.p50_us, round.p99_us, round.p999_us, round.calls, round.calls_per_s, round.cpu_us, round.probe_ns,
-            round.probe_change, round.others_cores);
-  }
-  fprintf(file, "]}");
-}
-
-}  // namespace
-
-void PrintGoals(const Report& report) {
-  for (const Outcome& outcome : Outcomes(report)) {
-    printf("%-74s %7s  goal %s %-4s %s (%zu of %d rounds compare)\n", outcome.goal->what.c_str(), Number(outcome.ratio.median).c_str(),
-           outcome.goal->at_least ? ">=" : "<=", Number(outcome.goal->bound).c_str(), outcome.reached ? "reached" : "missed ",
-           outcome.ratio.rounds, report.plan.rounds);
-  }
-}
-
-void PrintTable(const Report& report) {
-  printf("unary echo, %zu bytes of payload; microseconds for a round trip; medians of %d interleaved rounds of %.2f s\n%s\n",
-         kPayloadBytes, report.plan.rounds, report.plan.seconds, report.machine.c_str());
-  PrintPlacement(report, Placement::kTwoCores);
-  PrintPlacement(report, Placement::kOneCore);
-  printf("\nprobe: a cache-line round trip before and after each run, mean; others: processors that everybody else kept busy\n"
-         "CPU/call: processor microseconds of both processes; x floor: p50 by that of the floor in the same round\n\n");
-  PrintGoals(report);
-}
-
-bool WriteJson(const Report& report, const std::string& path) {
-  FILE* file = fopen(path.c_str(), "w");
-  if (file == nullptr) return false;
-  fprintf(file, "{\"machine\": %s, \"payload_bytes\": %zu, \"seconds\": %.3f, \"client_cpu\": %d, \"server_cpu\": %d,\n \"rows\": [",
-          Quoted(report.machine).c_str(), kPayloadBytes, report.plan.seconds, report.plan.client_cpu, report.plan.server_cpu);
-  for (size_t i = 0; i < report.rows.size(); ++i) {
-    fprintf(file, "%s\n  ", i == 0 ? "" : ",");
-    WriteRow(file, report.rows[i]);
-  }
-  fprintf(file, "],\n \"goals\": [");
-  const char* separator = "";
-  for (const Outcome& outcome : Outcomes(report)) {
-    fprintf(file, "%s\n  {\"what\": %s, \"ratio\": %.4f, \"%s\": %.3f, \"reached\": %s, \"rounds\": %zu}", separator,
-            Quoted(outcome.goal->what).c_str(), outcome.ratio.median, outcome.goal->at_least ? "at_least" : "at_most", outcome.goal->bound,
-            outcome.reached ? "true" : "false", outcome.ratio.rounds);
-    separator = ",";
-  }
-  fprintf(file, "]}\n");
-  return fclose(file) == 0;
+std::string Number(double value) {
+  if (std::isnan(value)) return "–";
+  char text[32];
+  snprintf(text, sizeof(text), value == 0 ? "%.0f" : value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
+  std::string number = text;
+  if (value < 9999.5) return number;
+  for (int at = static_cast<int>(number.size()) - 3; at > 0; at -= 3) number.insert(static_cast<size_t>(at), ",");
+  return number;
 }
 
 }  // namespace ipcrpc::bench

@@ -1,5 +1,5 @@
-// The floor that a call is held to: an echo by protobuf through a bare ring of slots in shared memory, without
-// anything that makes an RPC of it (no connection, methods, checks, deadlines, threads).
+// The floors that calls are held to: an echo through a bare ring of slots in shared memory, without anything that makes
+// an RPC of it (no connection, methods, checks, deadlines, threads). One call in flight.
 #pragma once
 
 #include "bench/workload.h"
@@ -12,8 +12,10 @@ struct RingWait {
   double spin_us = 0;     // else spin for so long, then sleep on a futex
 };
 
-// One call in flight: messages are serialised into the slot and parsed from a copy of it, by protobuf, into
-// objects that are used again.
-std::unique_ptr<Workload> RingEcho(RingWait wait);
+// By protobuf: serialised into the slot, parsed from a copy of it, into objects that are used again.
+std::unique_ptr<Workload> RingEcho(size_t bytes, RingWait wait);
+
+// Bytes alone, copied in and out by each side with transport's own copy loop; spins.
+std::unique_ptr<Workload> SharedMemoryEcho(size_t bytes);
 
 }  // namespace ipcrpc::bench

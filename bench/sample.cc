@@ -1,14 +1,145 @@
 #include "bench/sample.h"
 
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <barrier>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "bench/syscalls.h"
 
 namespace ipcrpc::bench {
+namespace {
 
-double CpuSeconds(pid_t pid) {
+double Seconds(const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6; }
+
+double OwnCpuSeconds() {
+  double seconds = 0;
+  for (const auto whose : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage = {};
+    getrusage(whose, &usage);
+    seconds += Seconds(usage.ru_utime) + Seconds(usage.ru_stime);
+  }
+  return seconds;
+}
+
+double CpuSecondsOf(pid_t pid) {
+  if (pid == kSelf) return OwnCpuSeconds();
   clockid_t clock;
   timespec used = {};
   if (clock_getcpuclockid(pid, &clock) == 0) clock_gettime(clock, &used);
   return static_cast<double>(used.tv_sec) + static_cast<double>(used.tv_nsec) / 1e9;
+}
+
+}  // namespace
+
+Usage UsageOf(pid_t pid) {
+  Usage usage = {};
+  std::ifstream file("/proc/" + (pid == kSelf ? "self" : std::to_string(pid)) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  // After the name, which may hold anything: state ppid pgrp session tty tpgid flags minflt ... rss (the 24th).
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+  std::string field;
+  for (int number = 3; number <= 24 && fields >> field; ++number) {
+    if (number == 10) usage.faults = std::stoull(field);
+    if (number == 24) usage.resident_kib = std::stod(field) * static_cast<double>(sysconf(_SC_PAGESIZE)) / 1024;
+  }
+  usage.cpu_seconds = CpuSecondsOf(pid);
+  return usage;
+}
+
+Meter::Meter(Sample& sample) : sample_(sample) {
+  if (!sample.order.count) return;
+  client_counters_ = OpenSyscallCounters(getpid());
+  server_counters_ = OpenSyscallCounters(sample.server_pid);
+}
+
+Meter::~Meter() {
+  for (int counter : client_counters_) close(counter);
+  for (int counter : server_counters_) close(counter);
+}
+
+double Meter::CountedSyscalls(const std::vector<int>& counters) const {
+  double sum = 0;
+  for (int counter : counters) {
+    uint64_t value = 0;
+    if (read(counter, &value, sizeof(value)) == sizeof(value)) sum += static_cast<double>(value);
+  }
+  return counters.empty() ? -1 : sum;
+}
+
+void Meter::Start() {
+  server_before_ = UsageOf(sample_.server_pid);
+  client_before_ = UsageOf(kSelf);
+  client_allocations_before_ = sample_.client_allocations.count;
+  server_allocations_before_ = sample_.server_allocations.count;
+  // The client's last, or reading the server's would count.
+  sample_.server_syscalls = CountedSyscalls(server_counters_);
+  sample_.client_syscalls = CountedSyscalls(client_counters_);
+}
+
+void Meter::Stop(uint64_t elapsed_ticks) {
+  const double client_syscalls = CountedSyscalls(client_counters_), server_syscalls = CountedSyscalls(server_counters_);
+  if (!client_counters_.empty()) sample_.client_syscalls = client_syscalls - sample_.client_syscalls;
+  if (!server_counters_.empty()) sample_.server_syscalls = server_syscalls - sample_.server_syscalls;
+  sample_.client_allocated = sample_.client_allocations.count - client_allocations_before_;
+  sample_.server_allocated = sample_.server_allocations.count - server_allocations_before_;
+  const double client_cpu_seconds = CpuSecondsOf(kSelf);  // before reading the rest costs some
+  const Usage client = UsageOf(kSelf), server = UsageOf(sample_.server_pid);
+  sample_.client.cpu_seconds = client_cpu_seconds - client_before_.cpu_seconds;
+  sample_.server.cpu_seconds = server.cpu_seconds - server_before_.cpu_seconds;
+  sample_.client.faults = client.faults - client_before_.faults;
+  sample_.server.faults = server.faults - server_before_.faults;
+  sample_.elapsed_ticks = elapsed_ticks;
+  sample_.complete = true;
+}
+
+void MeasureThreads(Sample& sample, const std::vector<std::function<void()>>& calls) {
+  Meter meter(sample);
+  std::vector<Histogram> latencies(calls.size());
+  std::vector<std::thread> threads;
+  // Before the meter starts, and after.
+  std::barrier<> warm(static_cast<std::ptrdiff_t>(calls.size()) + 1), started(static_cast<std::ptrdiff_t>(calls.size()) + 1);
+  for (size_t i = 0; i < calls.size(); ++i) {
+    threads.emplace_back([&, i] {
+      const uint64_t warm_up_began = Now();
+      do {
+        calls[i]();
+      } while (Now() - warm_up_began < sample.warmup_ticks);
+      warm.arrive_and_wait();
+      started.arrive_and_wait();
+      const uint64_t began = Now();
+      for (uint64_t before = began, after; before - began < sample.measure_ticks; before = after) {
+        calls[i]();
+        after = Now();
+        latencies[i].Add(after - before);
+      }
+    });
+  }
+  warm.arrive_and_wait();
+  meter.Start();
+  const uint64_t began = Now();
+  started.arrive_and_wait();
+  for (std::thread& thread : threads) thread.join();
+  const uint64_t elapsed = Now() - began;
+  for (const Histogram& latency : latencies) sample.latency.Merge(latency);
+  meter.Stop(elapsed);
+}
+
+void MeasureIdle(Sample& sample) {
+  Meter meter(sample);
+  const auto sleep = [&](uint64_t ticks) { usleep(static_cast<useconds_t>(static_cast<double>(ticks) / sample.ticks_per_us)); };
+  sleep(sample.warmup_ticks);
+  meter.Start();
+  const uint64_t began = Now();
+  sleep(sample.measure_ticks);
+  meter.Stop(Now() - began);
 }
 
 }  // namespace ipcrpc::bench

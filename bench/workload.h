@@ -3,22 +3,19 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "bench/process.h"
 #include "bench/sample.h"
 
 namespace ipcrpc::bench {
 
-inline constexpr size_t kPayloadBytes = 64;
-
 class Workload {
  public:
   virtual ~Workload() = default;
 
   // In the server's process: Tell()s once it can be called, then serves until SIGTERM, which may just kill it.
-  virtual void Serve(const ReadySignal& ready) = 0;
-  // In the client's process: Measure()s its calls into `sample`.
+  virtual void Serve(const ReadySignal& ready, const SharedMemory& sample) = 0;
+  // In the client's process: Measure()s its calls into `sample`, as ordered there.
   virtual void Drive(const SharedMemory& sample) = 0;
 };
 
