@@ -45,8 +45,9 @@ absl::StatusOr<Options> ParseOptions(const Address& address) {
   }
   sizes.max_bytes = std::max(sizes.max_bytes, sizes.start_bytes);
   ASSIGN_OR_RETURN(options.terms.parts, PartsOf(address));
-  // A huge page holds more than the smallest ring anyway.
-  if (options.terms.parts.hugepages) sizes.start_bytes = sizes.max_bytes;
+  // A huge page holds more than the smallest ring anyway. And a System V ring that came later would be gone with a sender that
+  // ends before its reader has attached it; it costs nothing until it is touched.
+  if (options.terms.parts.hugepages || options.terms.parts.segment == SegmentKind::kSysv) sizes.start_bytes = sizes.max_bytes;
   if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
     if (it->second == "auto") {
       options.spin = SpinMode::kAuto;
