@@ -274,7 +274,8 @@ absl::StatusOr<std::unique_ptr<NameLock>> NameLock::Take(const std::string& base
   }
   bool left_by_dead = false;
   ASSIGN_OR_RETURN(UniqueFd fd, AcquireLockFile(Cat(base, kLockSuffix), left_by_dead));
-  if (left_by_dead) plain_name ? RemoveLeftOvers(base) : rendezvous::RemoveDeadPairs(base);
+  if (left_by_dead && plain_name) RemoveLeftOvers(base);
+  if (left_by_dead && !plain_name) rendezvous::RemoveDeadPairs(base);
   table.held[base] = HeldLock{.fd = std::move(fd), .users = 1, .owner = getpid()};
   return std::unique_ptr<NameLock>(new NameLock(base));
 }
@@ -326,6 +327,7 @@ void AddLeftOversOf(const std::string& base, pid_t pid, std::vector<LeftOver>& f
     found.push_back({.kind = kind, .name = std::move(name), .pid = pid, .why = WhyDead(pid)});
   };
   add("lock", Cat(base, kLockSuffix));
+  for (const shm::LeftBehindBy& left : shm::ListLedger(Cat(base, shm::kLedgerSuffix))) add("memory", left.what.Describe());
   for (std::string_view suffix : kSuffixes) {
     const std::string path = Cat(base, suffix);
     struct stat info;
