@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 namespace ipcrpc::bench {
@@ -44,6 +45,12 @@ Roudi::~Roudi() {
   // Version 2.0.3 aborts at its end when clients have come and gone, and leaves its segments: its own, and that of our group.
   shm_unlink("/iceoryx_mgmt");
   if (const group* own = getgrgid(getegid()); own != nullptr) shm_unlink(("/" + std::string(own->gr_name)).c_str());
+  // Its socket and lock, and those of programs that ended no better (iceoryx_echo's name themselves).
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator("/tmp", error)) {
+    const std::string name = file.path().filename();
+    if (name == "roudi" || name == "roudi.lock" || name.starts_with("ipcrpc-bench-")) std::filesystem::remove(file.path(), error);
+  }
 }
 
 void Roudi::Start() {
