@@ -26,6 +26,7 @@ volatile sig_atomic_t interrupted = 0;
 [[noreturn]] void RunChild(pid_t parent, int cpu, const std::function<void()>& body) {
   signal(SIGINT, SIG_IGN);  // the parent ends its children in order
   signal(SIGTERM, SIG_DFL);
+  signal(SIGPIPE, SIG_DFL);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);
   cpu_set_t set;
@@ -50,6 +51,7 @@ void CatchInterrupts() {
   action.sa_handler = [](int) { interrupted = 1; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // who reads the output may go first
 }
 
 bool Interrupted() { return interrupted != 0; }

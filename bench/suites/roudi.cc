@@ -1,9 +1,12 @@
 #include "bench/suites/roudi.h"
 
+#include <grp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 namespace ipcrpc::bench {
@@ -38,6 +41,16 @@ bool Roudi::Installed() { return access(kProgram, X_OK) == 0; }
 Roudi::~Roudi() {
   if (process_ != nullptr) process_->Terminate();
   if (output_ >= 0) close(output_);
+  if (!ready_) return;
+  // Version 2.0.3 aborts at its end when clients have come and gone, and leaves its segments: its own, and that of our group.
+  shm_unlink("/iceoryx_mgmt");
+  if (const group* own = getgrgid(getegid()); own != nullptr) shm_unlink(("/" + std::string(own->gr_name)).c_str());
+  // Its socket and lock, and those of programs that ended no better (iceoryx_echo's name themselves).
+  std::error_code error;
+  for (const auto& file : std::filesystem::directory_iterator("/tmp", error)) {
+    const std::string name = file.path().filename();
+    if (name == "roudi" || name == "roudi.lock" || name.starts_with("ipcrpc-bench-")) std::filesystem::remove(file.path(), error);
+  }
 }
 
 void Roudi::Start() {
@@ -60,7 +73,7 @@ void Roudi::Start() {
     const ssize_t got = read(output_, text, sizeof(text));
     if (got <= 0) break;
     said.append(text, static_cast<size_t>(got));
-    if (said.find(kReady) != std::string::npos) return;
+    if ((ready_ = said.find(kReady) != std::string::npos)) return;
   }
   fprintf(stderr, "iox-roudi did not get ready: %s\n", said.c_str());
 }

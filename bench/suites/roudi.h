@@ -24,6 +24,7 @@ class Roudi {
  private:
   const std::string directory_;
   int output_ = -1;  // read no further than its being ready
+  bool ready_ = false;
   std::unique_ptr<Process> process_;
 };
 
