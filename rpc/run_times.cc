@@ -15,6 +15,8 @@ constexpr uint64_t kLongRunUs = 1000;
 constexpr uint32_t kLongRunWeight = 8;  // short runs that make up for a long one
 // So many short runs in a row on workers bring a method back.
 constexpr uint32_t kShortRunsToReturn = 1000;
+constexpr uint64_t kLongReactionUs = 10'000;
+constexpr uint32_t kShortReactionsToReturn = 64;
 // What one run counts for in the mean at most.
 constexpr uint64_t kMeanCapUs = 4 * kLongMeanUs;
 
@@ -23,7 +25,7 @@ constexpr uint64_t kMeanCapUs = 4 * kLongMeanUs;
 void RunTimes::NoteRun(uint64_t ticks) {
   const uint64_t per_us = TicksPerMicrosecond();
   if (Blocks()) {
-    NoteWorkerRun(ticks < kLongMeanUs * per_us);
+    NoteWorkerRun(ticks < kLongMeanUs * per_us, kShortRunsToReturn);
     return;
   }
   const uint64_t mean = mean_ticks_.load(std::memory_order_relaxed);
@@ -34,9 +36,9 @@ void RunTimes::NoteRun(uint64_t ticks) {
 }
 
 void RunTimes::NoteReaction(uint64_t ticks) {
-  const bool is_long = ticks > kLongRunUs * TicksPerMicrosecond();
+  const bool is_long = ticks > kLongReactionUs * TicksPerMicrosecond();
   if (Blocks()) {
-    NoteWorkerRun(!is_long);
+    NoteWorkerRun(!is_long, kShortReactionsToReturn);
   } else {
     NoteLength(is_long);
   }
@@ -53,10 +55,10 @@ void RunTimes::NoteLength(bool is_long) {
   if (long_runs > kLongRunWeight) blocks_.store(true, std::memory_order_relaxed);
 }
 
-void RunTimes::NoteWorkerRun(bool is_short) {
+void RunTimes::NoteWorkerRun(bool is_short, uint32_t short_runs_to_return) {
   if (!is_short) {
     short_runs_.store(0, std::memory_order_relaxed);
-  } else if (short_runs_.fetch_add(1, std::memory_order_relaxed) + 1 >= kShortRunsToReturn) {
+  } else if (short_runs_.fetch_add(1, std::memory_order_relaxed) + 1 >= short_runs_to_return) {
     short_runs_.store(0, std::memory_order_relaxed);
     long_runs_.store(0, std::memory_order_relaxed);
     mean_ticks_.store(0, std::memory_order_relaxed);

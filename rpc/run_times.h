@@ -13,12 +13,13 @@ class RunTimes {
   bool Blocks() const { return blocks_.load(std::memory_order_relaxed); }
   // How long a handler took, wherever it ran, without the sending of its answer.
   void NoteRun(uint64_t ticks);
-  // The same for reactions, which send what they like: only really long ones count.
+  // The same for reactions, of which there should be many on few threads: only those count that are longer than what the
+  // scheduler takes away, and it is soon forgotten.
   void NoteReaction(uint64_t ticks);
 
  private:
   void NoteLength(bool is_long);
-  void NoteWorkerRun(bool is_short);
+  void NoteWorkerRun(bool is_short, uint32_t short_runs_to_return);
 
   std::atomic<bool> blocks_{false};
   std::atomic<uint64_t> mean_ticks_{0};  // exponentially weighted
