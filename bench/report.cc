@@ -24,6 +24,14 @@ std::vector<double> Figures(const Row& row, double Measured::*figure) {
   return values;
 }
 
+bool Alike(const Measured& a, const Measured& b) {
+  if (a.probe_ns == 0 || b.probe_ns == 0) return true;
+  return a.probe_change <= kLikeProbes && b.probe_change <= kLikeProbes &&
+         std::max(a.probe_ns, b.probe_ns) <= kLikeProbes * std::min(a.probe_ns, b.probe_ns);
+}
+
+}  // namespace
+
 double MedianOf(const Row& row, double Measured::*figure) { return Median(Figures(row, figure)); }
 
 const Row* Find(const Report& report, const std::string& name, Placement placement) {
@@ -33,16 +41,6 @@ const Row* Find(const Report& report, const std::string& name, Placement placeme
   return nullptr;
 }
 
-bool Alike(const Measured& a, const Measured& b) {
-  if (a.probe_ns == 0 || b.probe_ns == 0) return true;
-  return a.probe_change <= kLikeProbes && b.probe_change <= kLikeProbes &&
-         std::max(a.probe_ns, b.probe_ns) <= kLikeProbes * std::min(a.probe_ns, b.probe_ns);
-}
-
-struct Ratio {
-  double median;
-  size_t rounds;  // of that many
-};
 std::optional<Ratio> RatioOf(const Row& row, const Row& floor, double Measured::*figure) {
   std::vector<double> ratios;
   for (size_t i = 0; i < std::min(row.rounds.size(), floor.rounds.size()); ++i) {
@@ -54,12 +52,13 @@ std::optional<Ratio> RatioOf(const Row& row, const Row& floor, double Measured::
   return Ratio{Median(ratios), ratios.size()};
 }
 
-// Three significant digits, without an exponent.
 std::string Number(double value) {
   char text[32];
   snprintf(text, sizeof(text), value < 9.995 ? "%.2f" : value < 99.95 ? "%.1f" : "%.0f", value);
   return text;
 }
+
+namespace {
 
 std::string Range(const std::vector<double>& values) {
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -134,6 +133,14 @@ void WriteRow(FILE* file, const Row& row) {
 
 }  // namespace
 
+void PrintGoals(const Report& report) {
+  for (const Outcome& outcome : Outcomes(report)) {
+    printf("%-74s %7s  goal %s %-4s %s (%zu of %d rounds compare)\n", outcome.goal->what.c_str(), Number(outcome.ratio.median).c_str(),
+           outcome.goal->at_least ? ">=" : "<=", Number(outcome.goal->bound).c_str(), outcome.reached ? "reached" : "missed ",
+           outcome.ratio.rounds, report.plan.rounds);
+  }
+}
+
 void PrintTable(const Report& report) {
   printf("unary echo, %zu bytes of payload; microseconds for a round trip; medians of %d interleaved rounds of %.2f s\n%s\n",
          kPayloadBytes, report.plan.rounds, report.plan.seconds, report.machine.c_str());
@@ -141,11 +148,7 @@ void PrintTable(const Report& report) {
   PrintPlacement(report, Placement::kOneCore);
   printf("\nprobe: a cache-line round trip before and after each run, mean; others: processors that everybody else kept busy\n"
          "CPU/call: processor microseconds of both processes; x floor: p50 by that of the floor in the same round\n\n");
-  for (const Outcome& outcome : Outcomes(report)) {
-    printf("%-74s %7s  goal %s %-4s %s (%zu of %d rounds compare)\n", outcome.goal->what.c_str(), Number(outcome.ratio.median).c_str(),
-           outcome.goal->at_least ? ">=" : "<=", Number(outcome.goal->bound).c_str(), outcome.reached ? "reached" : "missed ",
-           outcome.ratio.rounds, report.plan.rounds);
-  }
+  PrintGoals(report);
 }
 
 bool WriteJson(const Report& report, const std::string& path) {

@@ -1,6 +1,7 @@
 // The results of a run, for people and for programs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,20 @@ struct Report {
 };
 
 void PrintTable(const Report& report);
+// The goals, and whether they were reached.
+void PrintGoals(const Report& report);
 // False: the file cannot be written.
 bool WriteJson(const Report& report, const std::string& path);
+
+// For tables of another shape.
+const Row* Find(const Report& report, const std::string& name, Placement placement);  // null: it did not run
+double MedianOf(const Row& row, double Measured::*figure);
+struct Ratio {
+  double median;
+  size_t rounds;  // in which both ran under like conditions
+};
+std::optional<Ratio> RatioOf(const Row& row, const Row& floor, double Measured::*figure);
+// Three significant digits, without an exponent.
+std::string Number(double value);
 
 }  // namespace ipcrpc::bench

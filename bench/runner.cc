@@ -1,9 +1,11 @@
 #include "bench/runner.h"
 
+#include <stdio.h>
+
 #include <algorithm>
 
 #include "bench/machine.h"
-#include "bench/ping_pong.h"
+#include "bench/cache_line.h"
 
 namespace ipcrpc::bench {
 namespace {
@@ -53,6 +55,16 @@ bool RunOne(const Plan& plan, const Row& row, Measured& result, std::string* err
 }
 
 }  // namespace
+
+void ChooseCpus(const char* program, Plan& plan) {
+  const std::vector<int> cpus = AllowedCpus();
+  if (cpus.empty()) Fail("cannot tell on which processors this program may run");
+  plan.client_cpu = cpus[0];
+  plan.server_cpu = cpus.size() > 1 ? cpus[1] : -1;
+  if (cpus.size() == 1) {
+    fprintf(stderr, "%s: only one processor is allowed here, so there is nothing about two cores\n", program);
+  }
+}
 
 bool RunAll(const Plan& plan, std::vector<Row>& rows, std::string* error) {
   for (int round = 0; round < plan.rounds; ++round) {

@@ -34,6 +34,9 @@ struct Plan {
   int server_cpu;  // of two cores; -1: there is only one
 };
 
+// The first two processors that this program may run on; says so on stderr when there is only one.
+void ChooseCpus(const char* program, Plan& plan);
+
 // Fills `rows`. False: a run failed, and *error says which, or the program was interrupted.
 bool RunAll(const Plan& plan, std::vector<Row>& rows, std::string* error);
 

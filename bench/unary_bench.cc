@@ -3,14 +3,15 @@
 #include <stdlib.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 
+#include "bench/bare.h"
+#include "bench/cache_line.h"
 #include "bench/grpc_rival.h"
 #include "bench/machine.h"
-#include "bench/ping_pong.h"
 #include "bench/report.h"
 #include "bench/ring_echo.h"
 #include "bench/rpc_echo.h"
+#include "bench/scratch_directory.h"
 
 namespace ipcrpc::bench {
 namespace {
@@ -25,24 +26,6 @@ constexpr char kShm[] = "ipcrpc shm:";
 constexpr char kUnix[] = "ipcrpc unix:";
 constexpr char kGrpc[] = "gRPC C++ unix:";
 
-// A directory of our own for sockets and segments, which goes with this object.
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "ipcrpc-bench.XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) Fail("cannot make a directory like " + name);
-    path_ = name;
-  }
-  ~ScratchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 std::vector<Row> MakeRows(const Plan& plan, const std::string& directory, const std::string& only) {
   std::vector<Row> rows;
   const auto add = [&](const std::string& name, Placement placement, WorkloadFactory make) {
@@ -52,8 +35,10 @@ std::vector<Row> MakeRows(const Plan& plan, const std::string& directory, const 
     const std::string program = GrpcEchoProgram();
     if (!program.empty()) add(kGrpc, placement, [=] { return GrpcEcho(program, directory + "/grpc.sock"); });
   };
-  const auto shm = [] { return RpcEcho("shm:unary"); };
-  const auto unix_socket = [] { return RpcEcho("unix:unary"); };
+  const auto shm = [] { return RpcEcho(At("shm:unary")); };
+  const auto unix_socket = [] { return RpcEcho(At("unix:unary")); };
+  const auto futex = [] { return BareUnary(FindBare("futex").make); };
+  const auto socket = [] { return BareUnary(FindBare("socket pair").make); };
   const auto ring_spin_futex = [] { return RingEcho({.spin_us = 50}); };
   // Like beside like: the host may move a processor at any time, and what is compared should run close together.
   if (plan.server_cpu >= 0) {
@@ -62,17 +47,17 @@ std::vector<Row> MakeRows(const Plan& plan, const std::string& directory, const 
     add(kRingSpin, two, [] { return RingEcho({.forever = true}); });
     add(kShm, two, shm);
     add(kRingSpinFutex, two, ring_spin_futex);
-    add(kFutex, two, FutexPingPong);
-    add(kSocket, two, SocketPingPong);
+    add(kFutex, two, futex);
+    add(kSocket, two, socket);
     add(kUnix, two, unix_socket);
     add_grpc(two);
   }
   const auto one = Placement::kOneCore;
-  add(kFutex, one, FutexPingPong);
+  add(kFutex, one, futex);
   add(kRingFutex, one, [] { return RingEcho({}); });
   add(kShm, one, shm);
   add(kRingSpinFutex, one, ring_spin_futex);
-  add(kSocket, one, SocketPingPong);
+  add(kSocket, one, socket);
   add(kUnix, one, unix_socket);
   add_grpc(one);
   return rows;
@@ -104,14 +89,7 @@ int Main(int argc, char** argv) {
     plan.rounds = 3;
     plan.seconds = 0.1;
   }
-  const std::vector<int> cpus = AllowedCpus();
-  if (cpus.empty()) Fail("cannot tell on which processors this program may run");
-  plan.client_cpu = cpus[0];
-  if (cpus.size() > 1) {
-    plan.server_cpu = cpus[1];
-  } else {
-    fprintf(stderr, "unary_bench: only one processor is allowed here, so there is nothing about two cores\n");
-  }
+  ChooseCpus("unary_bench", plan);
 
   CatchInterrupts();
   const ScratchDirectory directory;

@@ -1,0 +1,100 @@
+// kill -9 of either side at random points: every call of the survivor ends with a status, the next start works, and
+// after it nothing is left. Each scheme, 200 times, in a private world.
+#include <unistd.h>
+
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/faults/private_world.h"
+#include "tests/faults/processes.h"
+
+namespace faults {
+namespace {
+
+using behaviour::Methods;
+using behaviour::Msg;
+using ipcrpc::ClientContext;
+using ipcrpc::Status;
+using ipcrpc::StatusCode;
+using namespace std::chrono_literals;
+
+constexpr int kKills = 200;
+constexpr auto kHung = 20s;  // a call that takes longer did not end
+
+constexpr std::string_view kAddresses[] = {"shm:kill", "unix:kill"};
+
+Status CallOnce(Methods::Stub& stub, uint32_t kind) {
+  ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kHung);
+  Msg request, response;
+  request.set_data(std::string(kind % 3 == 1 ? 300'000 : 100, 'x'));
+  if (kind % 3 != 2) return stub.Unary(&context, request, &response);
+  const auto stream = stub.Talk(&context);
+  for (int i = 0; i < 5 && stream->Write(request) && stream->Read(&response); ++i) {
+  }
+  stream->WritesDone();
+  return stream->Finish();
+}
+
+constexpr int kServerGone = 10, kOk = 0, kWrong = 1;
+
+// Calls, on a new channel every few calls, until a call fails; then the server must be gone, and nothing hung.
+int CallUntilTheServerDies(const std::string& address) {
+  for (uint32_t kind = 0;;) {
+    const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
+    for (int i = 0; i < 7; ++i) {
+      const Status status = CallOnce(*stub, kind++);
+      if (status.ok()) continue;
+      if (status.error_code() == StatusCode::UNAVAILABLE) return kServerGone;
+      fprintf(stderr, "%s: code %d: %s\n", address.c_str(), status.error_code(), status.error_message().c_str());
+      return kWrong;
+    }
+  }
+}
+
+int CallOnceAndSayWhy(const std::string& address) {
+  const Status status = CallOnce(*Methods::NewStub(ipcrpc::CreateChannel(address)), 0);
+  if (status.ok()) return kOk;
+  fprintf(stderr, "%s: code %d: %s\n", address.c_str(), status.error_code(), status.error_message().c_str());
+  return kWrong;
+}
+
+class KillTest : public ::testing::TestWithParam<std::string_view> {};
+
+TEST_P(KillTest, EitherSideAtRandomPointsLeavesNothing) {
+  const std::string address(GetParam());
+  std::mt19937 random(20);  // where it strikes is up to the scheduler all the same
+  auto server = std::make_unique<RunningServer>(std::vector{address});
+  for (int kill = 0; kill < kKills; ++kill) {
+    ASSERT_TRUE(server->started()) << "kill " << kill;
+    Child client([&] { return CallUntilTheServerDies(address); });
+    usleep(random() % 8000);
+    if (kill % 2 == 0) {
+      server->Kill();
+      ASSERT_EQ(client.Wait(), kServerGone) << "kill " << kill;
+      server = std::make_unique<RunningServer>(std::vector{address});
+    } else {
+      client.Kill();
+      if (kill % 10 == 1) {
+        ASSERT_EQ(Child([&] { return CallOnceAndSayWhy(address); }).Wait(), kOk) << "kill " << kill;
+      }
+    }
+  }
+  EXPECT_EQ(server->Stop(), 0);
+  // The next start, which sweeps, and its end.
+  RunningServer next({address});
+  EXPECT_TRUE(next.started());
+  EXPECT_EQ(Child([&] { return CallOnceAndSayWhy(address); }).Wait(), kOk);
+  EXPECT_EQ(next.Stop(), 0);
+  EXPECT_THAT(LeftOvers(), ::testing::IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KillTest, ::testing::ValuesIn(kAddresses), [](const auto& test) {
+  std::string name(test.param.substr(0, test.param.find(':')));
+  for (const char c : test.param.substr(test.param.find(':') + 5)) name += isalnum(c) ? c : '_';
+  return name;
+});
+
+}  // namespace
+}  // namespace faults
