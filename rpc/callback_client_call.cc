@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "rpc/convert.h"
@@ -84,6 +85,7 @@ void CallbackClientCall::TryBegin() {
       if (begun_) return;
     }
     if (BeginNow(std::move(connection))) return;
+    std::this_thread::yield();  // lost just now; the channel is about to notice
   }
 }
 

@@ -71,7 +71,6 @@ class CallbackClientCall final : public ClientCallbackCall,
 
   // Until the call is begun, by whoever holds the context's lock.
   std::atomic<bool> begun_{false};  // or ended before: nothing is kept any more
-  bool ended_early_ = false;
   bool applied_ = false;  // at the channel
   bool read_kept_ = false, write_kept_ = false, writes_done_kept_ = false;
   OutgoingMessage write_ = {};

@@ -267,16 +267,18 @@ void ClientChannel::ConnectForApplicants() {
       }
       connection = TryOnce(lock, kNoDeadline, &hopeless);
     }
-    std::vector<Applicant*> told;
-    for (const Application& one : applications_) {
-      if (connection.ok() || hopeless || !one.wait_for_ready) told.push_back(one.applicant);
+    std::vector<Application> told;
+    std::erase_if(applications_, [&](const Application& one) {
+      if (!connection.ok() && !hopeless && one.wait_for_ready) return false;
+      told.push_back(one);
+      return true;
+    });
+    lock.unlock();
+    for (const Application& one : told) {
+      if (one.deadline_timer != 0) runtime_->timers().Remove(one.deadline_timer);
+      one.applicant->OnConnection(connection);
     }
-    for (Applicant* applicant : told) TakeOut(applicant);
-    if (!told.empty()) {
-      lock.unlock();
-      for (Applicant* applicant : told) applicant->OnConnection(connection);
-      lock.lock();
-    }
+    lock.lock();
     if (connection.ok() || hopeless) continue;
     // Those who are left are patient; who comes and is not has a try of his own at once.
     const auto wanted = [this] {

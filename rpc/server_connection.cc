@@ -258,14 +258,19 @@ void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
 
 void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
                                   std::string_view metadata_block) {
+  Stream::Sending sent;
   if (status.ok()) {
-    stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
+    sent = stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
   } else {
     std::string block(metadata_block);
     const uint32_t code = AppendStatus(block, status);
-    stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
+    sent = stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
   }
-  EraseWhenDrained(stream);
+  if (sent == Stream::Sending::kDone) {
+    Erase(stream->id());
+  } else {
+    EraseWhenDrained(stream);
+  }
 }
 
 }  // namespace ipcrpc::rpc

@@ -35,11 +35,11 @@ Stream::Sending Stream::Send(const OutFrame& frame, const internal::OutgoingMess
   return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
-bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
+Stream::Sending Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
-  if (out_closed_) return false;
+  if (out_closed_) return Sending::kClosed;
   SendLastLocked(frame, message);
-  return true;
+  return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
 void Stream::SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message) {

@@ -69,9 +69,9 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits. Never
   // blocks.
   Sending Send(const OutFrame& frame, const internal::OutgoingMessage* message);
-  // The last frame of the call, behind what waits: nothing can be sent after it. False when the call is over or has
+  // The last frame of the call, behind what waits: nothing can be sent after it. kClosed when the call is over or has
   // had its last frame.
-  bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
+  Sending SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
   // Ends the call with a last frame that goes instead of what waits, unless one was sent. For the reader and the
   // writer here it is over with `status`, and what was not read is dropped.
   void Abort(const OutFrame& last, Status status);

@@ -106,7 +106,7 @@ TEST_P(CallbackClient, ReactionsMayTakeTheLockThatTheirStartersHold) {
   {
     std::lock_guard lock(mu);
     stub_->async()->Unary(&context, &message, &answer, [&](const Status&) {
-      std::lock_guard inner(mu);
+      { std::lock_guard inner(mu); }
       done.Set();
     });
   }

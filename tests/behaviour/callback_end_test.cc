@@ -171,7 +171,6 @@ TEST_P(CallbackEnd, DeadlinesEndCallsThatNobodyWaitsFor) {
 }
 
 TEST_P(CallbackEnd, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
-  StartCallback();
   std::atomic<int> cancels{0};
   callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
     auto* reactor = new ServerWrites;
@@ -181,6 +180,7 @@ TEST_P(CallbackEnd, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
     };
     return reactor;
   };
+  StartCallback();
   Process client({"emit", address(), "500"});
   ASSERT_TRUE(client.ready());
   client.Stop();
@@ -245,7 +245,6 @@ TEST_P(CallbackEnd, AServerThatDiesEndsItsCalls) {
 }
 
 TEST_P(CallbackEnd, AClientThatDiesCancelsItsCalls) {
-  StartCallback();
   std::atomic<int> cancels{0}, dones{0};
   callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
     auto* reactor = new ServerWrites;
@@ -261,6 +260,7 @@ TEST_P(CallbackEnd, AClientThatDiesCancelsItsCalls) {
     reactor->StartWrite(&message);  // until the client, which does not read, has enough
     return reactor;
   };
+  StartCallback();
   Process client({"emit", address(), "0"});
   ASSERT_TRUE(client.ready());
   EXPECT_FALSE(Eventually([&] { return cancels != 0; }, 100ms));

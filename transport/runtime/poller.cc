@@ -148,14 +148,8 @@ bool Poller::Run() {
       SleepInLink();
       continue;
     }
-    bool driving = true;
-    const auto ready = [&] {
-      driving = Pass(&busy);
-      return !driving || busy || stop_.load(std::memory_order_relaxed);
-    };
-    const bool found = !hot_.empty() && spin_.Spin(ready, [this] { return HotPeerCpu(); });
-    if (!driving) return false;
-    if (!found) SleepInEpoll();
+    const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
+    if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
   return true;
 }
@@ -173,7 +167,7 @@ void Poller::RunOnce() {
   if (!cold || Called()) Wakeup();
 }
 
-bool Poller::Pass(bool* busy) {
+void Poller::TakeNote() {
   if (commands_.load(std::memory_order_relaxed)) TakeCommands();
   if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) {
     Harvest(0);
@@ -181,8 +175,22 @@ bool Poller::Pass(bool* busy) {
              Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
     Harvest(0);
   }
-  if (posted_.load(std::memory_order_relaxed) != nullptr) {
-    TakePosted();
+  if (posted_.load(std::memory_order_relaxed) != nullptr) TakePosted();
+}
+
+bool Poller::Glance() {
+  TakeNote();
+  bool busy = tasks_head_ != nullptr;
+  for (size_t i = 0; i < hot_.size() && tasks_head_ == nullptr; ++i) {
+    if (hot_[i]->hot) busy |= PollEntry(*hot_[i], 1);
+  }
+  was_busy_ = busy;
+  return busy;
+}
+
+bool Poller::Pass(bool* busy) {
+  TakeNote();
+  if (tasks_head_ != nullptr) {
     *busy = true;
     if (!RunTasks()) return false;
   }

@@ -97,6 +97,10 @@ class Poller {
   using EntryPtr = std::shared_ptr<Entry>;
 
   bool Pass(bool* busy);        // false: no longer driving
+  // As Pass(), but leaves the tasks that come of it to the next one: for where there is something of the poller on the
+  // stack. True: there is something to do.
+  bool Glance();
+  void TakeNote();
   bool RunTasks();              // false: no longer driving
   void TakePosted();
   bool PollEntry(Entry& entry, int frames);  // true: it was busy
