@@ -37,15 +37,14 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     const uint8_t flags = options.is_last_message() ? uint8_t{rpc::kHalfCloses} : uint8_t{0};
     if (EnsureBegun(&message, flags)) return stream_ != nullptr && AwaitDrained();
     if (stream_ == nullptr || OutOfTime()) return false;
-    if (SendMessage(message, options.is_last_message()) == rpc::Stream::Sending::kClosed) return false;
-    return AwaitDrained();
+    return AwaitSent(SendMessage(message, options.is_last_message()));
   }
 
   bool WritesDone() override {
     EnsureBegun();
     if (stream_ == nullptr) return false;
     if (std::exchange(half_closed_, true)) return !stream_->over();
-    return stream_->Send({.type = FrameType::kHalfClose}, nullptr) != rpc::Stream::Sending::kClosed && AwaitDrained();
+    return AwaitSent(stream_->Send({.type = FrameType::kHalfClose}, nullptr));
   }
 
   bool Read(const IncomingMessage& message) override {
@@ -132,6 +131,13 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     if (deadline_ns() == kNoDeadline || stream_->over() || MonotonicNs() < deadline_ns()) return false;
     End(DeadlineExceeded());
     return true;
+  }
+
+  // What went at once was sent, also when its answer has ended the call by now.
+  bool AwaitSent(rpc::Stream::Sending sent) {
+    if (sent == rpc::Stream::Sending::kQueued) return AwaitDrained();
+    connection_->DriveWhileUnsent();
+    return sent == rpc::Stream::Sending::kDone;
   }
 
   // Until what was sent is the link's. True: the call goes on.

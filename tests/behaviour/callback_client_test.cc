@@ -8,6 +8,7 @@ using ::testing::ElementsAre;
 using ::testing::Pair;
 
 class CallbackClient : public CallbackTest {};
+class CallbackClientOfNames : public CallbackTest {};  // servers that come late, channels by the dozen
 
 TEST_P(CallbackClient, AFunctionIsToldOfTheEndOfAUnaryCall) {
   Start();
@@ -214,7 +215,7 @@ TEST_P(CallbackClient, InitialMetadataIsToldBeforeReadsAndTheEnd) {
   StopServer();
 }
 
-TEST_P(CallbackClient, UnreachableServersFailEverything) {
+TEST_P(CallbackClientOfNames, UnreachableServersFailEverything) {
   const std::unique_ptr<Methods::Stub> stub = NewStub();
   ClientTalks talk;
   Msg message;
@@ -310,7 +311,7 @@ TEST_P(CallbackClient, HoldsKeepACallFromBeingDone) {
   EXPECT_EQ(talk.Code(), StatusCode::OK);
 }
 
-TEST_P(CallbackClient, TheLastReactionMayDestroyEverything) {
+TEST_P(CallbackClientOfNames, TheLastReactionMayDestroyEverything) {
   StartCallback();
   // All that the call was made with goes in its last reaction.
   struct Everything : ClientReads {
@@ -334,7 +335,7 @@ TEST_P(CallbackClient, TheLastReactionMayDestroyEverything) {
   };
   std::atomic<int> ended{0};
   for (int i = 0; i < 20; ++i) {
-    auto* call = new Everything(ipcrpc::CreateChannel(address()), ended);
+    auto* call = new Everything(ipcrpc::CreateChannel(client_address()), ended);
     call->stub->async()->Emit(&call->context, &call->request, call);
     call->StartRead(call->message.get());
     call->StartCall();
@@ -343,7 +344,7 @@ TEST_P(CallbackClient, TheLastReactionMayDestroyEverything) {
   // The same with a function, which holds the last reference.
   Event gone;
   {
-    auto channel = ipcrpc::CreateChannel(address());
+    auto channel = ipcrpc::CreateChannel(client_address());
     std::shared_ptr<Methods::Stub> stub = Methods::NewStub(channel);
     auto context = std::make_shared<ClientContext>();
     auto messages = std::make_shared<std::pair<Msg, Msg>>();
@@ -542,6 +543,7 @@ TEST_P(CallbackClient, AReactionThatBlocksHoldsUpNoOtherCall) {
 }
 
 BEHAVIOUR_SUITE(CallbackClient);
+BEHAVIOUR_SUITE_WITH_NAMES(CallbackClientOfNames);
 
 }  // namespace
 }  // namespace behaviour

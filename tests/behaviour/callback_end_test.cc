@@ -5,6 +5,8 @@ namespace behaviour {
 namespace {
 
 class CallbackEnd : public CallbackTest {};
+class CallbackEndOfNames : public CallbackTest {};
+class CallbackEndAcrossProcesses : public CallbackTest {};
 
 TEST_P(CallbackEnd, CancelledAtAnyTime) {
   StartCallback();
@@ -170,7 +172,7 @@ TEST_P(CallbackEnd, DeadlinesEndCallsThatNobodyWaitsFor) {
   StopServer();
 }
 
-TEST_P(CallbackEnd, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
+TEST_P(CallbackEndAcrossProcesses, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
   std::atomic<int> cancels{0};
   callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
     auto* reactor = new ServerWrites;
@@ -181,7 +183,7 @@ TEST_P(CallbackEnd, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
     return reactor;
   };
   StartCallback();
-  Process client({"emit", address(), "500"});
+  Process client({"emit", client_address(), "500"});
   ASSERT_TRUE(client.ready());
   client.Stop();
   EXPECT_TRUE(Eventually([&] { return cancels == 1; }));
@@ -189,7 +191,7 @@ TEST_P(CallbackEnd, ADeadlineAlsoReachesTheServerOfAStoppedClient) {
   StopServer();
 }
 
-TEST_P(CallbackEnd, CallsThatWaitForAServer) {
+TEST_P(CallbackEndOfNames, CallsThatWaitForAServer) {
   const std::unique_ptr<Methods::Stub> stub = NewStub();
   const Msg request = Number(8);
   Msg response, unused;
@@ -218,11 +220,11 @@ TEST_P(CallbackEnd, CallsThatWaitForAServer) {
   EXPECT_EQ(response.number(), 8);
 }
 
-TEST_P(CallbackEnd, AServerThatDiesEndsItsCalls) {
+TEST_P(CallbackEndAcrossProcesses, AServerThatDiesEndsItsCalls) {
   for (const bool reads : {true, false}) {
     Process server({"serve", address()});
     ASSERT_TRUE(server.ready());
-    auto channel = ipcrpc::CreateChannel(address());
+    auto channel = ipcrpc::CreateChannel(client_address());
     auto stub = Methods::NewStub(channel);
     ClientTalks talk;
     Msg message = Data(100'000), answer;
@@ -244,7 +246,7 @@ TEST_P(CallbackEnd, AServerThatDiesEndsItsCalls) {
   }
 }
 
-TEST_P(CallbackEnd, AClientThatDiesCancelsItsCalls) {
+TEST_P(CallbackEndAcrossProcesses, AClientThatDiesCancelsItsCalls) {
   std::atomic<int> cancels{0}, dones{0};
   callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
     auto* reactor = new ServerWrites;
@@ -261,7 +263,7 @@ TEST_P(CallbackEnd, AClientThatDiesCancelsItsCalls) {
     return reactor;
   };
   StartCallback();
-  Process client({"emit", address(), "0"});
+  Process client({"emit", client_address(), "0"});
   ASSERT_TRUE(client.ready());
   EXPECT_FALSE(Eventually([&] { return cancels != 0; }, 100ms));
   client.Kill();
@@ -339,6 +341,8 @@ TEST_P(CallbackEnd, NestedCallsEndWithTheirOuterOne) {
 }
 
 BEHAVIOUR_SUITE(CallbackEnd);
+BEHAVIOUR_SUITE_WITH_NAMES(CallbackEndOfNames);
+BEHAVIOUR_SUITE_ACROSS_PROCESSES(CallbackEndAcrossProcesses);
 
 }  // namespace
 }  // namespace behaviour

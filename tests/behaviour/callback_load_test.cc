@@ -20,8 +20,9 @@ TEST_P(CallbackLoad, AThousandStreamsNeedNoThreads) {
     ASSERT_EQ(stream->Code(), StatusCode::OK) << stream->status.error_message();
     EXPECT_EQ(stream->answered, 20);
   }
-  // A few may have relieved pollers that lost their processor in the midst of a task.
-  EXPECT_LE(most, before + 8);
+  // A few may have relieved pollers that lost their processor in the midst of a task: how many depends on the machine, not
+  // on the streams.
+  EXPECT_LE(most, before + 8 * kSlower);
 }
 
 TEST_P(CallbackLoad, ManyInFlightFromReactions) {
