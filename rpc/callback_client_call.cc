@@ -254,7 +254,6 @@ void CallbackClientCall::OnStreamEvent() {
   const bool over = stream_->over();
   if (!initial_told_ && (over || stream_->initial_seen())) {
     initial_told_ = true;
-    initial_alone_ = over && !stream_->MessageReady();
     NoteInitial();
     if (reactor_ != nullptr) due |= kInitial;
   }
@@ -279,7 +278,7 @@ void CallbackClientCall::OnStreamEvent() {
 // A call that ended with nothing but a status had no initial metadata.
 bool CallbackClientCall::InitialOk() {
   if (stream_ == nullptr || !stream_->initial_seen()) return false;
-  return !initial_alone_ || !context().GetServerInitialMetadata().empty();
+  return !stream_->initial_alone() || !context().GetServerInitialMetadata().empty();
 }
 
 bool CallbackClientCall::React(uint32_t due) {

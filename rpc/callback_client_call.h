@@ -83,7 +83,6 @@ class CallbackClientCall final : public ClientCallbackCall,
 
   // By whoever holds the stream's lock.
   bool initial_told_ = false, over_told_ = false;
-  bool initial_alone_ = false;  // what ended the call brought nothing else
   bool read_waits_ = false, write_waits_ = false, writes_done_waits_ = false;
 
   // Handed to the reaction by Fire().

@@ -85,7 +85,10 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
   if (header.type != FrameType::kInitial && header.type != FrameType::kMessage && header.type != FrameType::kFinish) {
     return Verdict::kFault;
   }
-  if (!stream->initial_seen()) stream->OnInitial(block, /*notify=*/header.type != FrameType::kFinish);
+  const bool ends = header.type == FrameType::kFinish;
+  if (!stream->initial_seen()) {
+    stream->OnInitial(block, /*notify=*/!ends, /*alone=*/ends && (header.flags & kHasMessage) == 0);
+  }
   if ((header.flags & kHasMessage) != 0) {
     switch (stream->OnMessage(header, payload)) {
       case Stream::Arrival::kOk:

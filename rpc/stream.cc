@@ -229,9 +229,10 @@ bool Stream::OnCredit(uint32_t bytes) {
   return true;
 }
 
-void Stream::OnInitial(std::string_view block, bool notify) {
+void Stream::OnInitial(std::string_view block, bool notify, bool alone) {
   if (initial_seen_.load(std::memory_order_relaxed)) return;
   initial_block_ = block;
+  initial_alone_ = alone;
   // Pairs with the acquire in initial_seen(): from here on the block is the reader's.
   initial_seen_.store(true, std::memory_order_release);
   if (notify) Locked([this] { NotifyLocked(); });

@@ -91,8 +91,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
   bool OnCredit(uint32_t bytes);  // false: absurd
-  // `notify`: false when what follows at once does.
-  void OnInitial(std::string_view block, bool notify);
+  // `notify`: false when what follows at once does. `alone`: the frame brings nothing else but the end of the call.
+  void OnInitial(std::string_view block, bool notify, bool alone);
   void OnHalfClose();
   // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read. What waits to
   // be sent is dropped, but for the frame of SendLast().
@@ -113,6 +113,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool NoMoreMessages() const;  // none is left and none will come
   bool over() const { return over_.load(std::memory_order_acquire); }
   bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
+  // After initial_seen().
+  bool initial_alone() const { return initial_alone_; }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
   // After over(), as are the next two; OK before.
   Status status() const;
@@ -213,7 +215,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::shared_ptr<internal::CancelTarget> at_end_;
 
   // Handed to the reader by a flag below, whose release pairs with the reader's acquire.
-  std::string initial_block_;              // by initial_seen_
+  std::string initial_block_;              // these by initial_seen_
+  bool initial_alone_ = false;
   std::string trailing_block_;             // these by over_, which is set under mu_
   Status status_;
   int64_t failed_at_ns_ = 0;
