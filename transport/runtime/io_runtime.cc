@@ -103,6 +103,14 @@ uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<voi
 
 void IoRuntime::Unlisten(uint64_t id) { housekeeper_.Unwatch(id); }
 
+uint64_t IoRuntime::Watch(int fd, std::function<void()> react) {
+  const uint64_t id = housekeeper_.Watch(fd, EPOLLIN, [react = std::move(react)](uint32_t) { react(); });
+  if (options_.threads) StartHousekeeper();
+  return id;
+}
+
+void IoRuntime::Unwatch(uint64_t id) { housekeeper_.Unwatch(id); }
+
 uint64_t IoRuntime::WatchHangup(const Link& link, std::function<void()> on_hangup) {
   const uint64_t id = housekeeper_.Watch(link.event_fd(), uint32_t{EPOLLRDHUP} | EPOLLONESHOT,
                                          [on_hangup = std::move(on_hangup)](uint32_t) { on_hangup(); });

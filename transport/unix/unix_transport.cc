@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <utility>
+#include <vector>
 
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
@@ -37,7 +39,7 @@ class UnixListener final : public Listener {
   int fd() const override { return socket_->fd(); }
 
   void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) override {
-    for (int i = 0; i < kAcceptsPerVisit; ++i) {
+    for (int i = 0; i < kAcceptsPerVisit && !retired_; ++i) {
       absl::StatusOr<UniqueFd> fd = socket_->Accept();
       if (!fd.ok()) continue;  // that client sees a hang-up
       if (!fd->valid()) return;
@@ -46,13 +48,27 @@ class UnixListener final : public Listener {
     }
   }
 
+  bool Retire() override {
+    retired_ = true;
+    return true;
+  }
+  std::vector<int> handles() const override { return socket_->handles(); }
+  absl::Status Own() override { return socket_->Own(); }
+  void Abandon() override { socket_->Abandon(); }
+
  private:
   const Address address_;
   const std::unique_ptr<UnixListenSocket> socket_;
+  std::atomic<bool> retired_{false};
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
+  return std::make_unique<UnixListener>(address, std::move(socket));
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> AdoptUnix(const Address& address, std::vector<UniqueFd> handles) {
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Adopt(address, kKind, std::move(handles)));
   return std::make_unique<UnixListener>(address, std::move(socket));
 }
 
@@ -72,6 +88,7 @@ const Scheme& UnixScheme() {
       .automatic = true,
       .listen = ListenUnix,
       .connect = ConnectUnix,
+      .adopt = AdoptUnix,
   };
   return kScheme;
 }
