@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -19,6 +20,7 @@
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
 #include "transport/base/clock.h"
+#include "transport/base/copy.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc {
@@ -49,7 +51,8 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       std::abort();
     }
     if (context_.corked_ && request == nullptr) return;  // the first operation begins the call
-    Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
+    if (request != nullptr) KeepRequest(*request);
+    Begin(request != nullptr ? &*request_ : nullptr, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
     begun_.store(true, std::memory_order_release);
   }
 
@@ -100,7 +103,9 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
     EnsureBegun();
     if (stream_ == nullptr) return;
     const auto done = [this] { return stream_->initial_seen() || stream_->over(); };
-    if (!done()) Await(done);
+    do {
+      if (!done()) Await(done);
+    } while (MakeAgain());
     NoteInitial();
   }
 
@@ -117,13 +122,15 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
       }
     }
     if (stream_ != nullptr) {
-      // Messages that nobody reads any more must not hold up the server.
-      while (!stream_->over()) {
-        stream_->GrantForReader();
-        Await([this] { return stream_->over() || stream_->MessageReady(); });
-        while (!stream_->over() && stream_->Take().has_value()) {
+      do {
+        // Messages that nobody reads any more must not hold up the server.
+        while (!stream_->over()) {
+          stream_->GrantForReader();
+          Await([this] { return stream_->over() || stream_->MessageReady(); });
+          while (!stream_->over() && stream_->Take().has_value()) {
+          }
         }
-      }
+      } while (MakeAgain());
     }
     Detach();
     if (stream_ == nullptr) return local_status_;
@@ -291,19 +298,47 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   bool AwaitMessage() {
     if (OutOfTime()) return false;
     const auto done = [this] { return stream_->MessageReady() || stream_->over(); };
-    if (!done()) {
-      stream_->GrantForReader();
-      Await(done);
-    }
+    do {
+      if (!done()) {
+        stream_->GrantForReader();
+        Await(done);
+      }
+    } while (MakeAgain());
     NoteInitial();
-    return stream_->MessageReady();
+    return stream_ != nullptr && stream_->MessageReady();
+  }
+
+  // A unary call's is the caller's until it ends; that of a stream may be gone once it has begun.
+  void KeepRequest(const OutgoingMessage& request) {
+    request_ = request;
+    if (method_.method_type() == RpcMethod::NORMAL_RPC) return;
+    request_bytes_.resize(request.size(request.message));
+    request.write(request.message, reinterpret_cast<std::byte*>(request_bytes_.data()), request_bytes_.size());
+    request_ = OutgoingMessage{.message = &request_bytes_,
+                               .size = [](const void* bytes) { return static_cast<const std::string*>(bytes)->size(); },
+                               .write = [](const void* bytes, std::byte* out, size_t size) {
+                                 CopyBytes(out, reinterpret_cast<const std::byte*>(static_cast<const std::string*>(bytes)->data()), size);
+                               }};
+  }
+
+  // Where the server has not looked at the call, because it was about to go: made again, on another connection, as long as
+  // the request is at hand. Then nobody but this thread has written.
+  bool MakeAgain() {
+    if (!stream_->over() || !stream_->not_run() || !request_.has_value() || ++made_again_ > kMaxMadeAgain) return false;
+    LeaveContext();
+    stream_ = nullptr;
+    Begin(&*request_, rpc::kHalfCloses);
+    return stream_ != nullptr;
   }
 
   void NoteInitial() {
-    if (initial_noted_ || !stream_->initial_seen()) return;
+    if (stream_ == nullptr || initial_noted_ || !stream_->initial_seen()) return;
     initial_noted_ = true;
     context_.initial_block_ = stream_->TakeInitialBlock();
   }
+
+  // A server that turns calls away for ever is no server.
+  static constexpr int kMaxMadeAgain = 16;
 
   const std::shared_ptr<ClientChannel> keep_;
   ClientChannel* const channel_;
@@ -312,6 +347,9 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   std::shared_ptr<ClientConnection> connection_;
   StreamPtr stream_;  // null: never begun, and local_status_ says why
   Status local_status_;
+  std::optional<OutgoingMessage> request_;  // that the call began with, whole
+  std::string request_bytes_;
+  int made_again_ = 0;
   std::mutex begin_mu_;
   std::atomic<bool> begun_{false};
   bool half_closed_ = false;  // the writer's

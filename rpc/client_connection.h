@@ -37,12 +37,18 @@ class ClientConnection final : public Connection {
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
   Verdict OnHello(const HelloBody& hello) override;
-  void OnGoaway() override;
+  void OnGoaway(uint32_t taken) override;
+  bool NeverRan(const Stream& stream) const override;
   void OnLost(const absl::Status& why) override;
   Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
 
+  // No new call starts here. True: for the first time.
+  bool Leave();
+
   std::function<void()> on_gone_;
   std::atomic<bool> gone_{false};
+  std::atomic<bool> hello_seen_{false};
+  std::atomic<uint32_t> taken_{kStillTaking};  // calls, by the server, when it says so
   std::atomic<bool> shares_clock_{false};
   std::atomic<uint32_t> last_id_{0};
   std::atomic<uint64_t> known_methods_[kMaxMethods / 64] = {};

@@ -242,7 +242,7 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
     case FrameType::kPong:
       return Verdict::kConsumed;
     case FrameType::kGoaway:
-      OnGoaway();
+      OnGoaway(header->number);
       return Verdict::kConsumed;
     default:
       return OnCallFrame(*header, block_, rest);
@@ -255,7 +255,10 @@ void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
   const absl::Status why = link_->status();
-  for (const StreamPtr& stream : AllStreams()) stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  for (const StreamPtr& stream : AllStreams()) {
+    if (!stream->over() && NeverRan(*stream)) stream->NoteNotRun();
+    stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  }
   OnLost(why);
 }
 

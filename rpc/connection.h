@@ -35,6 +35,7 @@ class Connection : public PollTarget {
   ~Connection() override;
 
   Link& link() final { return *link_; }
+  const Link& link() const { return *link_; }
   // The link's.
   const std::shared_ptr<const std::string>& description() const { return description_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
@@ -53,6 +54,8 @@ class Connection : public PollTarget {
   // Pump()s the stream when the link has space again.
   void PumpWhenSpace(Stream* stream);
   size_t waiting_for_space();
+  // From the `fill` of a kBegin frame.
+  uint32_t CountBegin() { return ++begins_sent_; }
   // Client: what could not be sent at once goes from the receive role, which nobody may hold any more when the caller
   // leaves. Then a worker holds it until all is sent.
   void DriveWhileUnsent();
@@ -79,7 +82,9 @@ class Connection : public PollTarget {
   // What OnFrame() leaves to client and server. `block` is private memory, `payload` may change.
   virtual Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) = 0;
   virtual Verdict OnHello(const HelloBody& hello) = 0;
-  virtual void OnGoaway() {}
+  virtual void OnGoaway(uint32_t taken) = 0;
+  // Of a stream that was open when the link closed: its call never ran.
+  virtual bool NeverRan(const Stream&) const { return false; }
   // The link is closed, every stream has ended. Once.
   virtual void OnLost(const absl::Status& why) = 0;
 
@@ -133,6 +138,7 @@ class Connection : public PollTarget {
   std::string block_;  // of the frame at hand
 
   std::mutex send_mu_;  // the send role, and:
+  uint32_t begins_sent_ = 0;
   std::deque<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 

@@ -40,7 +40,7 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
     *error = what;
     return std::nullopt;
   };
-  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline;
+  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline | kNotRun;
   FrameHeader header;
   if (frame.size() < sizeof(header)) return wrong("a frame shorter than its header");
   CopyBytes(reinterpret_cast<std::byte*>(&header), frame.data(), sizeof(header));

@@ -41,7 +41,7 @@ void ServerCore::Remove(ServerConnection* connection) {
 bool ServerCore::BeginCall() {
   // Counted first: Drain() either sees the call or the call sees Drain().
   calls_.fetch_add(1, std::memory_order_seq_cst);
-  if (!draining_.load(std::memory_order_seq_cst)) return true;
+  if (!turns_away_.load(std::memory_order_seq_cst)) return true;
   EndCall();
   return false;
 }
@@ -51,6 +51,12 @@ void ServerCore::EndCall() {
     std::lock_guard lock(mu_);
     changed_.notify_all();
   }
+}
+
+void ServerCore::NoteChange() {
+  if (!draining()) return;
+  std::lock_guard lock(mu_);
+  changed_.notify_all();
 }
 
 std::vector<std::shared_ptr<ServerConnection>> ServerCore::Connections() {
@@ -64,10 +70,10 @@ void ServerCore::LimitDrain(int64_t deadline_ns) {
   changed_.notify_all();
 }
 
-bool ServerCore::Await(const std::function<bool()>& done, bool bounded) {
+bool ServerCore::Await(const std::function<bool()>& done, bool bounded, int64_t at_most_ns) {
   std::unique_lock lock(mu_);
   while (!done()) {
-    int64_t until = bounded ? drain_deadline_ns_ : kNoDeadline;
+    int64_t until = bounded ? std::min(drain_deadline_ns_, at_most_ns) : kNoDeadline;
     if (until != kNoDeadline && MonotonicNs() >= until) return false;
     if (!runtime_->threaded()) {
       lock.unlock();
@@ -85,9 +91,16 @@ bool ServerCore::Await(const std::function<bool()>& done, bool bounded) {
   return true;
 }
 
-void ServerCore::Drain() {
+void ServerCore::Drain(int64_t patience_ns) {
   draining_.store(true, std::memory_order_seq_cst);
   for (const auto& connection : Connections()) connection->SayGoodbye();
+  if (!runtime_->stopped()) {
+    const auto all_parted = [this] {
+      return std::all_of(connections_.begin(), connections_.end(), [](const auto& connection) { return connection->parted(); });
+    };
+    Await(all_parted, /*bounded=*/true, MonotonicNs() + patience_ns);
+  }
+  turns_away_.store(true, std::memory_order_seq_cst);
   const auto idle = [this] { return calls_.load(std::memory_order_seq_cst) == 0; };
   if (!Await(idle, /*bounded=*/true)) {
     for (const auto& connection : Connections()) connection->CancelCalls();

@@ -32,29 +32,36 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   const ServerLimits& limits() const { return limits_; }
   IoRuntime& runtime() const { return *runtime_; }
   bool draining() const { return draining_.load(std::memory_order_acquire); }
+  // New calls do not run any more.
+  bool turns_away() const { return turns_away_.load(std::memory_order_acquire); }
 
   void AddLink(std::unique_ptr<Link> link);
   void Remove(ServerConnection* connection);
 
-  // False: the server is draining, the call must not run.
+  // False: the server turns calls away, this one must not run.
   bool BeginCall();
   void EndCall();
+  // A connection has changed in what Drain() waits for.
+  void NoteChange();
 
-  // No call begins any more; those that run may finish until the deadline, are then cancelled, and waited for. Then every
+  // Every client is asked to go, and may still begin calls until it has heard of that, but for `patience_ns` at most. Then
+  // no call begins any more; those that run may finish until the deadline, are then cancelled, and waited for. Then every
   // connection is closed. Once.
-  void Drain();
+  void Drain(int64_t patience_ns);
   // Before Drain(), or meanwhile: the deadline is this one at the latest.
   void LimitDrain(int64_t deadline_ns);
 
  private:
   std::vector<std::shared_ptr<ServerConnection>> Connections();
-  // Until `done()`, with mu_ held, or the drain deadline if that counts. Drives a runtime without threads meanwhile.
-  bool Await(const std::function<bool()>& done, bool bounded);
+  // Until `done()`, with mu_ held, or the drain deadline if that counts, or `at_most`. Drives a runtime without threads
+  // meanwhile.
+  bool Await(const std::function<bool()>& done, bool bounded, int64_t at_most_ns = std::numeric_limits<int64_t>::max());
 
   const MethodTable methods_;
   const ServerLimits limits_;
   const std::shared_ptr<IoRuntime> runtime_;
   std::atomic<bool> draining_{false};
+  std::atomic<bool> turns_away_{false};
   std::atomic<int64_t> calls_{0};
   std::mutex mu_;
   std::condition_variable changed_;
