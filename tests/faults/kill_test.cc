@@ -1,8 +1,6 @@
 // kill -9 of either side at random points: every call of the survivor ends with a status, the next start works, and
 // after it nothing is left. Each scheme, 200 times, in a private world.
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <random>
@@ -11,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "ipcrpc/ipcrpc.h"
 #include "tests/behaviour/behaviour.ipcrpc.pb.h"
+#include "tests/faults/child.h"
 #include "tests/faults/private_world.h"
 
 namespace faults {
@@ -39,38 +38,6 @@ class Echo final : public Methods::Service {
     }
     return Status::OK;
   }
-};
-
-// A child of this program, which has no thread: it runs `body` and exits with its result.
-class Child {
- public:
-  template <typename Body>
-  explicit Child(Body body) {
-    fflush(nullptr);
-    pid_ = fork();
-    if (pid_ != 0) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    _exit(body());
-  }
-  ~Child() {
-    if (pid_ > 0) Kill();
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  void Signal(int signal) const { kill(pid_, signal); }
-  void Kill() {
-    Signal(SIGKILL);
-    Wait();
-  }
-  int Wait() {
-    int status = 0;
-    waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_;
 };
 
 // Serves until SIGTERM.
