@@ -50,7 +50,10 @@ void ClientConnection::NoteMethodKnown(uint32_t id) {
   if (id < kMaxMethods && !MethodKnown(id)) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
 }
 
-void ClientConnection::Close() { link().Close(absl::CancelledError("the channel was closed")); }
+void ClientConnection::Close() {
+  link().Close(absl::CancelledError("the channel was closed"));
+  if (poller() != nullptr) KickHolder();
+}
 
 Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
@@ -88,6 +91,10 @@ bool ClientConnection::NeverRan(const Stream& stream) const {
   const uint32_t order = stream.begin_order();
   if (order == 0 || order > taken_.load(std::memory_order_relaxed)) return true;
   return !hello_seen_.load(std::memory_order_relaxed) && link().capabilities().detects_death;
+}
+
+void ClientConnection::OnDeadline(const StreamPtr& stream) {
+  Cancel(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
 }
 
 Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std::string_view block,

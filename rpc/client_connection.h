@@ -40,6 +40,7 @@ class ClientConnection final : public Connection {
   void OnGoaway(uint32_t taken) override;
   bool NeverRan(const Stream& stream) const override;
   void OnLost(const absl::Status& why) override;
+  void OnDeadline(const StreamPtr& stream) override;
   Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
 
   // No new call starts here. True: for the first time.

@@ -46,6 +46,7 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
   CopyBytes(reinterpret_cast<std::byte*>(&header), frame.data(), sizeof(header));
   if (header.type < FrameType::kHello || header.type > FrameType::kGoaway) return wrong("a frame of unknown type");
   if ((header.flags & ~kKnownFlags) != 0) return wrong("a frame with unknown flags");
+  if ((header.flags & kNotRun) != 0 && header.type != FrameType::kFinish) return wrong("a call that did not run, and is not over");
   if (header.fd_count != 0) return wrong("a frame that announces descriptors");
   if (header.block_bytes > frame.size() - sizeof(header)) return wrong("a block longer than its frame");
   const size_t rest = frame.size() - sizeof(header) - header.block_bytes;

@@ -22,6 +22,10 @@ constexpr uint64_t kCoolAfterUs = 1000;
 constexpr uint64_t kHarvestEveryUs = 250;
 constexpr int kPassesPerRunOnce = 16;
 
+// Whose links this thread delivers the frames of at this moment. During a task it is none: there the poller may have
+// been given to another thread.
+thread_local Poller* delivering = nullptr;
+
 }  // namespace
 
 Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
@@ -31,9 +35,7 @@ Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event);
 }
 
-Poller::~Poller() {
-  while (tasks_head_ != nullptr) delete std::exchange(tasks_head_, tasks_head_->next_);
-}
+Poller::~Poller() = default;
 
 // ---- any thread ------------------------------------------------------------------------------
 
@@ -56,6 +58,14 @@ void Poller::Kick(PollTarget* target) {
   Wakeup();
 }
 
+void Poller::Post(PollerTask* task) {
+  if (delivering == this) return Enqueue(task);
+  task->next_ = posted_.load(std::memory_order_relaxed);
+  while (!posted_.compare_exchange_weak(task->next_, task, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+  }
+  Wakeup();
+}
+
 void Poller::Stop() {
   stop_.store(true, std::memory_order_seq_cst);
   Wakeup();
@@ -66,7 +76,11 @@ void Poller::CheckEvents() {
   if (sleep_.load(std::memory_order_seq_cst) == Sleep::kInLink) Wakeup();
 }
 
-// Whoever calls has left a command before; the driver announces its sleep before it looks for one (both seq_cst), so
+bool Poller::Called() const {
+  return commands_.load(std::memory_order_seq_cst) || posted_.load(std::memory_order_seq_cst) != nullptr;
+}
+
+// Whoever calls has left something before; the driver announces its sleep before it looks for one (both seq_cst), so
 // one of the two sees the other.
 void Poller::Wakeup() {
   switch (sleep_.load(std::memory_order_seq_cst)) {
@@ -96,6 +110,17 @@ void Poller::Enqueue(PollerTask* task) {
   task->next_ = nullptr;
   (tasks_head_ == nullptr ? tasks_head_ : tasks_tail_->next_) = task;
   tasks_tail_ = task;
+}
+
+void Poller::TakePosted() {
+  PollerTask* last_first = posted_.exchange(nullptr, std::memory_order_acquire);
+  PollerTask* in_order = nullptr;
+  while (last_first != nullptr) {
+    PollerTask* task = std::exchange(last_first, last_first->next_);
+    task->next_ = in_order;
+    in_order = task;
+  }
+  while (in_order != nullptr) Enqueue(std::exchange(in_order, in_order->next_));
 }
 
 bool Poller::RunTasks() {
@@ -144,7 +169,7 @@ void Poller::RunOnce() {
   }
   const bool cold = CoolIdle(/*all=*/true);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!cold || commands_.load(std::memory_order_seq_cst)) Wakeup();
+  if (!cold || Called()) Wakeup();
 }
 
 bool Poller::Pass(bool* busy) {
@@ -154,6 +179,11 @@ bool Poller::Pass(bool* busy) {
   } else if (entries_.size() > hot_.size() && !hot_.empty() &&
              Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
     Harvest(0);
+  }
+  if (posted_.load(std::memory_order_relaxed) != nullptr) {
+    TakePosted();
+    *busy = true;
+    if (!RunTasks()) return false;
   }
   bool left = false;
   // After a pause the first frame is dealt with before the next is looked for, which costs a cache miss.
@@ -175,12 +205,15 @@ bool Poller::Pass(bool* busy) {
 
 bool Poller::PollEntry(Entry& entry, int frames) {
   Link& link = entry.target->link();
-  switch (link.Poll(*entry.target, frames)) {
+  delivering = this;
+  const Link::Progress progress = link.Poll(*entry.target, frames);
+  if (progress == Link::Progress::kClosed) Remove(entry);
+  delivering = nullptr;
+  switch (progress) {
     case Link::Progress::kFrames:
       entry.last_busy_ticks = 0;
       return true;
     case Link::Progress::kClosed:
-      Remove(entry);
       return true;
     case Link::Progress::kIdle:
     case Link::Progress::kHeld:
@@ -268,7 +301,7 @@ void Poller::SleepInEpoll() {
   if (!CoolIdle(/*all=*/true)) return;
   SetWatched(false);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
+  if (!Called() && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
   active_();
 }
@@ -286,7 +319,7 @@ void Poller::SleepInLink() {
   }
   sleep_.store(Sleep::kInLink, std::memory_order_seq_cst);
   bool slept = false;
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst) &&
+  if (!Called() && !stop_.load(std::memory_order_seq_cst) &&
       !check_events_.load(std::memory_order_seq_cst)) {
     slept = target->link().Wait(kNoDeadline);
   }
