@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "ipcrpc/argument_names.h"
 #include "rpc/reflection/plugin.h"
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
@@ -234,9 +235,9 @@ ServerBuilder& ServerBuilder::SetMaxSendMessageSize(int bytes) {
 }
 
 ServerBuilder& ServerBuilder::AddChannelArgument(const std::string& key, int value) {
-  if (key == "ipcrpc.max_receive_message_length") return SetMaxReceiveMessageSize(value);
-  if (key == "ipcrpc.max_send_message_length") return SetMaxSendMessageSize(value);
-  if (key == "ipcrpc.max_concurrent_streams" && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
+  if (key == IPCRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH) return SetMaxReceiveMessageSize(value);
+  if (key == IPCRPC_ARG_MAX_SEND_MESSAGE_LENGTH) return SetMaxSendMessageSize(value);
+  if (key == IPCRPC_ARG_MAX_CONCURRENT_STREAMS && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
   return *this;
 }
 

@@ -91,9 +91,13 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     return Conclude(response);
   }
 
-  // Any thread, for as long as the context knows this call. Before it is begun the context's mark is enough.
+  // Any thread, for as long as the context knows this call. Before it is begun the context's mark is enough, once it is seen.
   void Cancel() override {
-    if (stream_ != nullptr) End(Cancelled());
+    if (stream_ != nullptr) {
+      End(Cancelled());
+    } else {
+      channel_->WakeWaiters();
+    }
   }
 
  private:
@@ -117,13 +121,18 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     for (;;) {
       local_status_ = WhyNotBegin();
       if (!local_status_.ok()) return;
-      auto connection = channel_->Get(wait_for_ready(), deadline_ns(), [this] { return cancelled(); });
-      if (!connection.ok()) {
-        local_status_ = rpc::FromAbsl(connection.status());
-        return;
+      std::shared_ptr<rpc::ClientConnection> connection = channel_->Current();
+      if (connection == nullptr) {
+        Attach();  // Cancel() ends the wait
+        auto made = channel_->Get(wait_for_ready(), deadline_ns(), [this] { return cancelled(); });
+        if (!made.ok()) {
+          local_status_ = rpc::FromAbsl(made.status());
+          return;
+        }
+        connection = *std::move(made);
       }
-      (*connection)->CatchUp();
-      if (BeginOn(*std::move(connection), message, flags) == Begun::kYes) return;
+      connection->CatchUp();
+      if (BeginOn(std::move(connection), message, flags) == Begun::kYes) return;
       std::this_thread::yield();  // lost just now; the channel is about to notice
     }
   }
