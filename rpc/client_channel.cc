@@ -51,6 +51,14 @@ int64_t Milliseconds(const ChannelArguments& arguments, const std::string& key, 
   return int64_t{std::max(1, arguments.GetInt(key, otherwise))} * 1'000'000;
 }
 
+Keepalive KeepaliveOf(const ChannelArguments& arguments) {
+  Keepalive keepalive;
+  keepalive.SetTimeMs(arguments.GetInt(IPCRPC_ARG_KEEPALIVE_TIME_MS, 0));
+  keepalive.SetTimeoutMs(arguments.GetInt(IPCRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000));
+  keepalive.without_calls = arguments.GetInt(IPCRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0) != 0;
+  return keepalive;
+}
+
 TransportInfo Describe(const absl::StatusOr<std::unique_ptr<Link>>& link, const std::vector<Refusal>& refused) {
   TransportInfo info;
   if (link.ok()) {
@@ -75,6 +83,7 @@ ClientChannel::ClientChannel(const std::string& target, const ChannelArguments& 
       runtime_(std::move(runtime)),
       max_receive_bytes_(Limit(arguments, IPCRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, kDefaultReceiveLimit)),
       max_send_bytes_(Limit(arguments, IPCRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1)),
+      keepalive_(KeepaliveOf(arguments)),
       backoff_(Milliseconds(arguments, IPCRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 5),
                Milliseconds(arguments, IPCRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1),
                Milliseconds(arguments, IPCRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100)) {}
@@ -141,7 +150,7 @@ void ClientChannel::Conclude(absl::StatusOr<std::unique_ptr<Link>> link, const s
   if (link.ok()) {
     // What happens to it before it is in place is asked for below.
     auto self = std::make_shared<std::atomic<ClientConnection*>>(nullptr);
-    connection = ClientConnection::Make(*std::move(link), runtime_, [weak = weak_from_this(), self] {
+    connection = ClientConnection::Make(*std::move(link), runtime_, keepalive_, [weak = weak_from_this(), self] {
       if (auto channel = weak.lock()) channel->OnGone(self->load());
     });
     self->store(connection.get());

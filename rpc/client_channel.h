@@ -96,6 +96,7 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   const absl::StatusOr<Address> address_;
   const std::shared_ptr<IoRuntime> runtime_;
   const int64_t max_receive_bytes_, max_send_bytes_;
+  const Keepalive keepalive_;
 
   std::mutex mu_;
   std::condition_variable changed_;

@@ -7,10 +7,11 @@
 namespace ipcrpc::rpc {
 
 std::shared_ptr<ClientConnection> ClientConnection::Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
-                                                         std::function<void()> on_gone) {
+                                                         const Keepalive& keepalive, std::function<void()> on_gone) {
   auto connection = std::make_shared<ClientConnection>(std::move(link), std::move(runtime), std::move(on_gone));
   connection->SendHello(/*max_streams=*/0);
   connection->WatchHangup();
+  connection->StartKeepalive(keepalive);
   return connection;
 }
 

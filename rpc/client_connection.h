@@ -13,7 +13,7 @@ class ClientConnection final : public Connection {
  public:
   // `on_gone` runs once, when no new call can be started here any more: the link is lost, or the server says goodbye.
   static std::shared_ptr<ClientConnection> Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
-                                                std::function<void()> on_gone);
+                                                const Keepalive& keepalive, std::function<void()> on_gone);
   ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime, std::function<void()> on_gone);
   ~ClientConnection() override;
 

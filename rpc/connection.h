@@ -20,6 +20,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "rpc/frame.h"
+#include "rpc/keepalive.h"
 #include "rpc/stream.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
@@ -117,6 +118,8 @@ class Connection : public PollTarget {
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
+  // From now on a silent peer is asked whether it lives.
+  void StartKeepalive(const Keepalive& keepalive);
 
  private:
   static constexpr int kFramesPerTurn = 64;
@@ -129,6 +132,11 @@ class Connection : public PollTarget {
   void GiveRoleToPoller();
   void SetDeadlineTimer(int64_t when_ns);
   void ExpireStreams();
+  void KeepAlive();
+  // Looks at the link, if nobody holds the role.
+  void LookAround();
+  // Nothing more will come, though nobody may be looking: streams end.
+  void EndOfLink();
   // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
   void ReadToEnd();
   bool Unsent();
@@ -170,6 +178,13 @@ class Connection : public PollTarget {
   uint64_t deadline_timer_ = 0;
   std::atomic<int64_t> next_deadline_ns_{kNoDeadline};  // the timer's; set under deadline_mu_
 
+  // The timer's, on the housekeeping thread.
+  Keepalive keepalive_;
+  uint64_t keepalive_timer_ = 0;
+  uint64_t frames_known_ = 0;
+  bool asked_ = false;
+
+  std::atomic<uint64_t> frames_{0};  // that came; written in the receive role
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
 };

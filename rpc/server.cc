@@ -238,6 +238,10 @@ ServerBuilder& ServerBuilder::AddChannelArgument(const std::string& key, int val
   if (key == IPCRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH) return SetMaxReceiveMessageSize(value);
   if (key == IPCRPC_ARG_MAX_SEND_MESSAGE_LENGTH) return SetMaxSendMessageSize(value);
   if (key == IPCRPC_ARG_MAX_CONCURRENT_STREAMS && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
+  if (key == IPCRPC_ARG_HANDSHAKE_TIMEOUT_MS && value > 0) plan_->limits.greeting_ns = int64_t{value} * 1'000'000;
+  if (key == IPCRPC_ARG_KEEPALIVE_TIME_MS) plan_->limits.keepalive.SetTimeMs(value);
+  if (key == IPCRPC_ARG_KEEPALIVE_TIMEOUT_MS) plan_->limits.keepalive.SetTimeoutMs(value);
+  if (key == IPCRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS) plan_->limits.keepalive.without_calls = value != 0;
   return *this;
 }
 

@@ -53,6 +53,12 @@ ServerConnection::ServerConnection(std::unique_ptr<Link> accepted, std::shared_p
 void ServerConnection::Start() {
   SendHello(core_->limits().max_streams);
   runtime().Attach(shared_from_this());
+  StartKeepalive(core_->limits().keepalive);
+}
+
+void ServerConnection::DropSilent() {
+  link().Close(absl::DeadlineExceededError("the client did not say who it is in time"));
+  KickHolder();
 }
 
 void ServerConnection::SayGoodbye() { SendControl({.type = FrameType::kGoaway, .number = kStillTaking}); }
@@ -97,6 +103,7 @@ void ServerConnection::OnDeadline(const StreamPtr& stream) {
 
 Connection::Verdict ServerConnection::OnHello(const HelloBody& hello) {
   if (std::exchange(hello_seen_, true)) return Verdict::kFault;
+  core_->Greeted(this);
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
     link().Close(absl::FailedPreconditionError(
         Cat("the client speaks versions ", hello.version_min, " to ", hello.version_max, " of the protocol, this is ", kWireVersion)));

@@ -16,6 +16,8 @@ class ServerConnection final : public Connection {
 
   // Attaches to the runtime.
   void Start();
+  // The client has said nothing for too long.
+  void DropSilent();
   // Tells the client to make no new calls here, and to answer.
   void SayGoodbye();
   // It has answered, or is gone: no new call will come.

@@ -27,12 +27,54 @@ void ServerCore::AddLink(std::unique_ptr<Link> link) {
     std::lock_guard lock(mu_);
     if (draining()) return;  // the link closes
     connections_.insert(connection);
+    newcomers_.push_back({connection.get(), MonotonicNs() + limits_.greeting_ns});
+    newcomer_at_[connection.get()] = std::prev(newcomers_.end());
+    if (greeting_timer_ == 0) {
+      greeting_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+        if (auto self = weak.lock()) self->DropSilent();
+      });
+    }
+    // It finds those who have come since by itself.
+    if (!std::exchange(greeting_timer_set_, true)) runtime_->timers().Set(greeting_timer_, newcomers_.front().deadline_ns);
   }
   connection->Start();
 }
 
+ServerCore::~ServerCore() {
+  if (greeting_timer_ != 0) runtime_->timers().Remove(greeting_timer_);
+}
+
+void ServerCore::Greeted(ServerConnection* connection) {
+  std::lock_guard lock(mu_);
+  ForgetNewcomer(connection);
+}
+
+void ServerCore::ForgetNewcomer(ServerConnection* connection) {
+  const auto it = newcomer_at_.find(connection);
+  if (it == newcomer_at_.end()) return;
+  newcomers_.erase(it->second);
+  newcomer_at_.erase(it);
+}
+
+void ServerCore::DropSilent() {
+  std::vector<std::shared_ptr<ServerConnection>> silent;
+  {
+    std::lock_guard lock(mu_);
+    const int64_t now = MonotonicNs();
+    while (!newcomers_.empty() && newcomers_.front().deadline_ns <= now) {
+      ServerConnection* const connection = newcomers_.front().connection;
+      silent.push_back(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
+      ForgetNewcomer(connection);
+    }
+    greeting_timer_set_ = !newcomers_.empty();
+    if (greeting_timer_set_) runtime_->timers().Set(greeting_timer_, newcomers_.front().deadline_ns);
+  }
+  for (const auto& connection : silent) connection->DropSilent();
+}
+
 void ServerCore::Remove(ServerConnection* connection) {
   std::lock_guard lock(mu_);
+  ForgetNewcomer(connection);
   // The caller holds the connection.
   connections_.erase(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
   changed_.notify_all();

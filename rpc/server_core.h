@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <unordered_map>
 
+#include "rpc/keepalive.h"
 #include "rpc/method_table.h"
 #include "transport/runtime/io_runtime.h"
 
@@ -20,6 +23,8 @@ struct ServerLimits {
   int64_t max_receive_bytes = 4 * 1024 * 1024;
   int64_t max_send_bytes = std::numeric_limits<int64_t>::max();
   uint32_t max_streams = 4096;  // calls in flight for each connection; RESOURCE_EXHAUSTED beyond
+  int64_t greeting_ns = 10'000'000'000;  // for a client to say HELLO
+  Keepalive keepalive;
 };
 
 // Thread-safe.
@@ -35,7 +40,11 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   // New calls do not run any more.
   bool turns_away() const { return turns_away_.load(std::memory_order_acquire); }
 
+  ~ServerCore();
+
   void AddLink(std::unique_ptr<Link> link);
+  // The client has said HELLO.
+  void Greeted(ServerConnection* connection);
   void Remove(ServerConnection* connection);
 
   // False: the server turns calls away, this one must not run.
@@ -52,6 +61,14 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void LimitDrain(int64_t deadline_ns);
 
  private:
+  // A connection whose client has not said HELLO yet. One timer serves all, as all have the same time.
+  struct Newcomer {
+    ServerConnection* connection;  // one of connections_
+    int64_t deadline_ns;
+  };
+  void DropSilent();
+  void ForgetNewcomer(ServerConnection* connection);
+
   std::vector<std::shared_ptr<ServerConnection>> Connections();
   // Until `done()`, with mu_ held, or the drain deadline if that counts, or `at_most`. Drives a runtime without threads
   // meanwhile.
@@ -67,6 +84,10 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::condition_variable changed_;
   int64_t drain_deadline_ns_ = std::numeric_limits<int64_t>::max();
   std::set<std::shared_ptr<ServerConnection>> connections_;
+  std::list<Newcomer> newcomers_;  // oldest first
+  std::unordered_map<ServerConnection*, std::list<Newcomer>::iterator> newcomer_at_;
+  uint64_t greeting_timer_ = 0;
+  bool greeting_timer_set_ = false;
 };
 
 }  // namespace ipcrpc::rpc

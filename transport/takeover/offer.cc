@@ -19,8 +19,6 @@
 namespace ipcrpc::takeover {
 namespace {
 
-// From the first word to the last.
-constexpr int64_t kConversationNs = 10'000'000'000;
 constexpr size_t kMaxConversations = 16;
 constexpr int kEventsPerVisit = 16;
 
@@ -39,8 +37,8 @@ absl::StatusOr<Place> MakePlace(std::shared_ptr<Listener> listener, std::unique_
   return Place{std::move(place), std::move(listener), std::move(control)};
 }
 
-Offer::Offer(std::vector<Place> places, std::function<void()> relieve)
-    : places_(std::move(places)), relieve_(std::move(relieve)), epoll_(epoll_create1(EPOLL_CLOEXEC)),
+Offer::Offer(std::vector<Place> places, std::function<void()> relieve, int64_t limit_ns)
+    : places_(std::move(places)), relieve_(std::move(relieve)), limit_ns_(limit_ns), epoll_(epoll_create1(EPOLL_CLOEXEC)),
       timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
   for (Place& place : places_) Watch(place.control->fd(), &place);
   Watch(timer_.get(), nullptr);
@@ -76,7 +74,7 @@ void Offer::Accept(UnixListenSocket& control) {
   const absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(socket->get());
   if (!peer.ok()) return;
   conversations_.push_back({.socket = *std::move(socket),
-                            .deadline_ns = MonotonicNs() + kConversationNs,
+                            .deadline_ns = MonotonicNs() + limit_ns_,
                             .who = DescribeProcess(peer->pid)});
   const auto fresh = std::prev(conversations_.end());
   if (peer->uid != geteuid() || peer->uid == PeerIdentity::kUnknownUid) {

@@ -5,6 +5,7 @@
 // happened. Every connection on a control socket has its limit in time, and one successor is heard at a time.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
@@ -33,7 +34,8 @@ class Offer {
  public:
   // `relieve` runs once, when a successor has confirmed: all listeners must have stopped to accept when it returns. The
   // successor is told then, and names and locks are its own.
-  Offer(std::vector<Place> places, std::function<void()> relieve);
+  // A conversation may take `limit_ns`, from the first word to the last.
+  Offer(std::vector<Place> places, std::function<void()> relieve, int64_t limit_ns = 10'000'000'000);
   // A successor that has not confirmed is told that nothing comes of it.
   ~Offer();
 
@@ -60,6 +62,7 @@ class Offer {
 
   std::vector<Place> places_;
   const std::function<void()> relieve_;
+  const int64_t limit_ns_;
   const UniqueFd epoll_;
   const UniqueFd timer_;
   std::list<Conversation> conversations_;  // oldest first
