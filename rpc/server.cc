@@ -45,17 +45,24 @@ class RunningServer final : public Server {
   ~RunningServer() override {
     ShutdownNs(kNoDeadline);
     std::unique_lock lock(mu_);
-    down_changed_.wait(lock, [this] { return !relief_runs_; });
+    changed_.wait(lock, [this] { return !relief_runs_; });
   }
 
-  void Listen(std::shared_ptr<Listener> listener) {
-    const uint64_t id = core_->runtime().Listen(listener, [core = core_](std::unique_ptr<Link> link) {
-      core->AddLink(std::move(link));
+  void Listen(const std::vector<std::shared_ptr<Listener>>& listeners) {
+    core_->ExpectListeners(listeners.size(), [this] {
+      std::lock_guard lock(mu_);
+      deserted_ = true;
+      changed_.notify_all();
     });
-    listening_.push_back({id, std::move(listener)});
+    for (const std::shared_ptr<Listener>& listener : listeners) {
+      const uint64_t id = core_->runtime().Listen(
+          listener, [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); },
+          [core = core_] { core->ListenerExhausted(); });
+      listening_.push_back({id, listener});
+    }
   }
 
-  // After the last Listen().
+  // After Listen().
   void OfferTakeOver(std::vector<takeover::Place> places) {
     if (places.empty()) return;
     offer_ = std::make_unique<takeover::Offer>(std::move(places), [this] { Relieve(); });
@@ -66,7 +73,10 @@ class RunningServer final : public Server {
 
   void Wait() override {
     std::unique_lock lock(mu_);
-    down_changed_.wait(lock, [this] { return down_; });
+    changed_.wait(lock, [this] { return down_ || deserted_; });
+    if (down_) return;
+    lock.unlock();
+    ShutdownNs(kNoDeadline);
   }
 
   bool relieved() const override { return relieved_.load(std::memory_order_acquire); }
@@ -83,7 +93,7 @@ class RunningServer final : public Server {
     {
       std::unique_lock lock(mu_);
       if (std::exchange(shutting_down_, true)) {
-        down_changed_.wait(lock, [this] { return down_; });
+        changed_.wait(lock, [this] { return down_; });
         return;
       }
     }
@@ -95,7 +105,7 @@ class RunningServer final : public Server {
     core_->Drain(relieved() ? kRelievedPatienceNs : kPatienceNs);
     std::lock_guard lock(mu_);
     down_ = true;
-    down_changed_.notify_all();
+    changed_.notify_all();
   }
 
   void StopListening(int64_t deadline_ns) {
@@ -124,7 +134,7 @@ class RunningServer final : public Server {
       ShutdownNs(kNoDeadline);
       std::lock_guard lock(mu_);
       relief_runs_ = false;
-      down_changed_.notify_all();
+      changed_.notify_all();
     });
     if (submitted) return;
     std::lock_guard lock(mu_);
@@ -140,7 +150,8 @@ class RunningServer final : public Server {
   uint64_t offer_watch_ = 0;
   std::atomic<bool> relieved_{false};
   std::mutex mu_;
-  std::condition_variable down_changed_;
+  std::condition_variable changed_;
+  bool deserted_ = false;
   bool shutting_down_ = false;
   bool down_ = false;
   bool relief_runs_ = false;  // a worker shuts down
@@ -292,7 +303,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   }
   auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, runtime);
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
-  for (std::shared_ptr<Listener>& listener : bound->listeners) server->Listen(std::move(listener));
+  server->Listen(bound->listeners);
   server->OfferTakeOver(std::move(bound->places));
   for (const Plan::Port& port : plan_->ports) {
     if (port.selected != nullptr) *port.selected = 1;

@@ -47,6 +47,11 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void Greeted(ServerConnection* connection);
   void Remove(ServerConnection* connection);
 
+  // `on_deserted` runs once when nobody is connected and all of `listeners` have told that nobody will be. Not for none.
+  // Under a lock of the core's: it must do little.
+  void ExpectListeners(size_t listeners, std::function<void()> on_deserted);
+  void ListenerExhausted();
+
   // False: the server turns calls away, this one must not run.
   bool BeginCall();
   void EndCall();
@@ -70,6 +75,7 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void ForgetNewcomer(ServerConnection* connection);
 
   std::vector<std::shared_ptr<ServerConnection>> Connections();
+  void TellIfDeserted();  // with mu_ held
   // Until `done()`, with mu_ held, or the drain deadline if that counts, or `at_most`. Drives a runtime without threads
   // meanwhile.
   bool Await(const std::function<bool()>& done, bool bounded, int64_t at_most_ns = std::numeric_limits<int64_t>::max());
@@ -88,6 +94,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::unordered_map<ServerConnection*, std::list<Newcomer>::iterator> newcomer_at_;
   uint64_t greeting_timer_ = 0;
   bool greeting_timer_set_ = false;
+  size_t listeners_ = 0;  // that may still give links
+  std::function<void()> on_deserted_;
 };
 
 }  // namespace ipcrpc::rpc

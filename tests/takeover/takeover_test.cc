@@ -15,8 +15,8 @@
 #include "gtest/gtest.h"
 #include "ipcrpc/ipcrpc.h"
 #include "tests/behaviour/behaviour.ipcrpc.pb.h"
-#include "tests/faults/child.h"
 #include "tests/faults/private_world.h"
+#include "tests/faults/processes.h"
 
 namespace takeover {
 namespace {
@@ -231,13 +231,3 @@ TEST(HotRestart, NoCallIsLostUnderLoad) {
 
 }  // namespace
 }  // namespace takeover
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  if (const std::string error = faults::EnterPrivateWorld(); !error.empty()) {
-    fprintf(stderr, "%s\n", error.c_str());
-    return 1;
-  }
-  takeover::Counts::Get();
-  return RUN_ALL_TESTS();
-}

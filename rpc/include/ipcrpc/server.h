@@ -53,7 +53,9 @@ class IPCRPC_EXPORT Server {
   void Shutdown(const T& deadline) {
     ShutdownNs(internal::ToMonotonicNs(deadline));
   }
-  // Blocks until a shutdown is complete, also one that a successor has asked for (see ServerBuilder::SetTakeOver).
+  // Blocks until a shutdown is complete, also one that a successor has asked for (see ServerBuilder::SetTakeOver). A server
+  // all of whose addresses are good for one client (stdio:, pipe:, socketpair:) shuts down here once they have hung up:
+  // nobody else can come.
   virtual void Wait() = 0;
   // A successor has taken over: this server accepts nobody any more, finishes its calls, and Wait() returns then.
   virtual bool relieved() const = 0;
