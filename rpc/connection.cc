@@ -306,6 +306,7 @@ void Connection::KeepAlive() {
     SendControl({.type = FrameType::kPing});
     next_ns = keepalive_.timeout_ns;
   } else {
+    given_up_.store(true, std::memory_order_relaxed);
     link_->Close(absl::UnavailableError("the peer does not answer: keepalive"));
     if (poller() != nullptr) return KickHolder();
     return EndOfLink();
@@ -359,7 +360,8 @@ void Connection::CloseStreams() {
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
   const absl::Status why = link_->status();
   for (const StreamPtr& stream : AllStreams()) {
-    if (!stream->over() && NeverRan(*stream)) stream->NoteNotRun();
+    // A peer that was given up may still come to it.
+    if (!stream->over() && !given_up_.load(std::memory_order_relaxed) && NeverRan(*stream)) stream->NoteNotRun();
     stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
   }
   OnLost(why);

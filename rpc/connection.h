@@ -183,6 +183,7 @@ class Connection : public PollTarget {
   uint64_t keepalive_timer_ = 0;
   uint64_t frames_known_ = 0;
   bool asked_ = false;
+  std::atomic<bool> given_up_{false};
 
   std::atomic<uint64_t> frames_{0};  // that came; written in the receive role
   std::atomic<bool> closed_{false};

@@ -48,14 +48,15 @@ TEST_P(Life, ASuccessorTakesOverAndTheOldServerFinishesItsCalls) {
   ASSERT_NE(next, nullptr);
   EXPECT_TRUE(server_->relieved());
   EXPECT_FALSE(next->relieved());
-  // The call in flight stays where it is; the channel that has it goes on with the successor.
+  // The call in flight stays where it is; the channel that has it goes on with the successor once it has heard.
   EXPECT_TRUE(Eventually([&] { return Call(*stub_).ok() && new_runs > 0; }));
-  EXPECT_EQ(old_runs, 2);
+  const int settled = old_runs;
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(Call(*stub_).ok());
   EXPECT_TRUE(Call(*NewStub()).ok());
   release.Set();
   in_flight.join();
   server_->Wait();
-  EXPECT_EQ(old_runs, 2);
+  EXPECT_EQ(old_runs, settled);
   server_.reset();
   EXPECT_TRUE(Call(*NewStub()).ok());  // the name is the successor's
   next->Shutdown();
@@ -123,19 +124,21 @@ TEST_P(Life, AStoppedServerIsNotDeadUnlessKeepaliveSaysSo) {
   const auto patient = NewStub();
   ASSERT_TRUE(Call(*kept).ok() && Call(*patient).ok());
   // A handler that says nothing for long is not a dead server.
-  EXPECT_EQ(Call(*kept, 1500ms, "hang").error_code(), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Call(*kept, 700ms, "hang").error_code(), StatusCode::DEADLINE_EXCEEDED);
   // Nobody waits for this one: what comes for it is looked at all the same.
   ClientContext idle_context;
   const auto idle = kept->Talk(&idle_context);
   Msg message;
   ASSERT_TRUE(idle->Write(Number(1)) && idle->Read(&message));
-  std::this_thread::sleep_for(1s);
+  std::this_thread::sleep_for(600ms);
   EXPECT_TRUE(idle->Write(Number(2)) && idle->Read(&message));
 
   server.Stop();
-  EXPECT_EQ(Call(*patient, 1s).error_code(), StatusCode::DEADLINE_EXCEEDED);
+  const auto start = std::chrono::steady_clock::now();
   const Status status = Call(*kept);
   EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE) << status.error_message();
+  EXPECT_LT(MsSince(start), kSlower * 2000);
+  EXPECT_EQ(Call(*patient, 500ms).error_code(), StatusCode::DEADLINE_EXCEEDED);
   EXPECT_FALSE(idle->Read(&message));
   EXPECT_EQ(idle->Finish().error_code(), StatusCode::UNAVAILABLE);
   server.Kill();
