@@ -200,7 +200,8 @@ ClientChannel::Outcome ClientChannel::TryOnce(std::unique_lock<std::mutex>& lock
     std::vector<Refusal> refused;
     absl::StatusOr<std::unique_ptr<Link>> link =
         address_.ok() ? Connect(*address_, std::min(deadline_ns, MonotonicNs() + kOwnTryNs), &refused) : address_.status();
-    const bool slow = absl::IsDeadlineExceeded(link.status()) && MonotonicNs() < deadline_ns;
+    // Also where this caller has no time left: others may wait for what comes of it.
+    const bool slow = absl::IsDeadlineExceeded(link.status());
     if (!slow || !runtime_->Submit([self = shared_from_this()] { self->ConnectPatiently(); })) Conclude(std::move(link), refused);
     lock.lock();
   }
