@@ -101,6 +101,13 @@ ClientCallCore::Begun ClientCallCore::BeginOn(std::shared_ptr<rpc::ClientConnect
   return context_.cancelled_ ? Begun::kCancelled : Begun::kLost;
 }
 
+void ClientCallCore::Close() {
+  std::lock_guard lock(context_.mu_);
+  context_.call_ = nullptr;
+  stream_ = nullptr;
+  connection_ = nullptr;
+}
+
 rpc::Stream::Sending ClientCallCore::SendBegin(const OutgoingMessage* message, uint8_t flags) {
   std::string with_name;
   OutFrame begin = {.type = FrameType::kBegin, .flags = flags, .number = method_.id(), .block = initial_block_};

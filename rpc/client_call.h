@@ -35,6 +35,8 @@ class ClientCallCore : public CancelTarget {
   // The two halves of it: a call of the connection, of which the server hears with the second.
   Begun Open(std::shared_ptr<rpc::ClientConnection> connection);
   rpc::Stream::Sending SendBegin(const OutgoingMessage* message, uint8_t flags);
+  // Undoes Open(), for a call that is over and is to be begun again.
+  void Close();
 
   // ---- while it runs -------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/internal/call.h"
+#include "rpc/backoff.h"
 #include "rpc/client_connection.h"
 #include "transport/address.h"
 #include "transport/scheme.h"
@@ -36,10 +37,13 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   TransportInfo GetTransportInfo() override;
 
   // The connection for a new call; connects if there is none, by the calling thread. `wait_for_ready`: tries until
-  // the deadline, or until `cancelled()`, asked every tenth of a second. Else UNAVAILABLE (and what Connect() says) after
-  // one try.
+  // the deadline, or until `cancelled()`, asked every tenth of a second and at WakeWaiters(). Else UNAVAILABLE (and what
+  // Connect() says) after one try.
   absl::StatusOr<std::shared_ptr<ClientConnection>> Get(bool wait_for_ready, int64_t deadline_ns,
                                                         const std::function<bool()>& cancelled);
+
+  // Has those who wait in Get() ask at once whether they are cancelled.
+  void WakeWaiters();
 
   // Null when there is none now.
   std::shared_ptr<ClientConnection> Current();
@@ -67,9 +71,17 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
     uint64_t deadline_timer;  // 0: none
   };
 
-  absl::StatusOr<std::shared_ptr<ClientConnection>> ConnectOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns);
-  // Once: UNAVAILABLE and DEADLINE_EXCEEDED are calls' statuses. `hopeless`: no other try would help.
-  absl::StatusOr<std::shared_ptr<ClientConnection>> TryOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns, bool* hopeless);
+  enum class Outcome { kConnected, kFailed, kHopeless, kCancelled, kOutOfTime };
+  // One try to connect, that of another thread if there is one; kConnected may be lost again by now. The mutex is
+  // held but for the while.
+  Outcome TryOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns, const std::function<bool()>& cancelled);
+  // For servers that do not answer at once: by a worker, so that whoever waits for it can leave.
+  void ConnectPatiently();
+  void Conclude(absl::StatusOr<std::unique_ptr<Link>> link, const std::vector<Refusal>& refused);
+  // The last failure as the status of a call.
+  absl::Status Failure() const;
+  absl::Status OutOfTime() const;
+  void Pause(std::unique_lock<std::mutex>& lock, int64_t until_ns);
   void ConnectForApplicants();
   void Expire(Applicant* applicant);
   // Takes it out; false: it is not there. Both with mu_ held.
@@ -84,12 +96,17 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   const absl::StatusOr<Address> address_;
   const std::shared_ptr<IoRuntime> runtime_;
   const int64_t max_receive_bytes_, max_send_bytes_;
-  const int64_t initial_backoff_ns_, max_backoff_ns_;
+  const Keepalive keepalive_;
 
   std::mutex mu_;
   std::condition_variable changed_;
   ConnectivityState state_ = ConnectivityState::IDLE;
   bool connecting_ = false;
+  uint64_t tries_ = 0;  // that are concluded; of the last one:
+  absl::StatusCode failure_code_ = absl::StatusCode::kOk;  // not a Status: those must not be shared by threads
+  std::string failure_;
+  Backoff backoff_;
+  int64_t next_try_ns_ = 0;  // for those who wait until it works
   bool background_ = false;  // a GetState(true) connects on a worker, until it has worked
   std::shared_ptr<ClientConnection> connection_;
   std::vector<Application> applications_;

@@ -51,6 +51,7 @@ Connection::~Connection() {
   if (!ours()) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
   if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
+  if (keepalive_timer_ != 0) runtime_->timers().Remove(keepalive_timer_);
 }
 
 // ---- sending ---------------------------------------------------------------------------------
@@ -233,7 +234,11 @@ void Connection::ReadToEnd() {
 }
 
 void Connection::CatchUp() {
-  if (Ticks() - left_ticks_.load(std::memory_order_relaxed) < kIdleUs * TicksPerMicrosecond() || !TryTakeRole()) return;
+  if (Ticks() - left_ticks_.load(std::memory_order_relaxed) >= kIdleUs * TicksPerMicrosecond()) LookAround();
+}
+
+void Connection::LookAround() {
+  if (!TryTakeRole()) return;
   // Twice: a link may rest once before it asks the kernel.
   for (int i = 0; i < 2; ++i) {
     if (link_->Poll(*this, 64) == Link::Progress::kClosed) CloseStreams();
@@ -268,14 +273,49 @@ void Connection::WatchHangup() {
   hangup_watch_ = runtime_->WatchHangup(*link_, [weak] {
     if (auto self = std::static_pointer_cast<Connection>(weak.lock())) {
       self->link_->NotePeerGone();
-      self->hung_up_.store(true, std::memory_order_seq_cst);
-      self->ReadToEnd();
-      self->OfferRole();
+      self->EndOfLink();
     }
   });
 }
 
+void Connection::EndOfLink() {
+  hung_up_.store(true, std::memory_order_seq_cst);
+  ReadToEnd();
+  OfferRole();
+}
+
+void Connection::StartKeepalive(const Keepalive& keepalive) {
+  if (keepalive.time_ns == kNoDeadline) return;
+  keepalive_ = keepalive;
+  keepalive_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+    if (auto self = std::static_pointer_cast<Connection>(weak.lock())) self->KeepAlive();
+  });
+  runtime_->timers().Set(keepalive_timer_, MonotonicNs() + keepalive_.time_ns);
+}
+
+void Connection::KeepAlive() {
+  if (closed()) return;
+  LookAround();  // a client's answers lie there while nobody waits for a call
+  const uint64_t frames = frames_.load(std::memory_order_relaxed);
+  const bool silent = frames == frames_known_;
+  frames_known_ = frames;
+  int64_t next_ns = keepalive_.time_ns;
+  if (!silent || (!keepalive_.without_calls && stream_count() == 0)) {
+    asked_ = false;
+  } else if (!std::exchange(asked_, true)) {
+    SendControl({.type = FrameType::kPing});
+    next_ns = keepalive_.timeout_ns;
+  } else {
+    given_up_.store(true, std::memory_order_relaxed);
+    link_->Close(absl::UnavailableError("the peer does not answer: keepalive"));
+    if (poller() != nullptr) return KickHolder();
+    return EndOfLink();
+  }
+  runtime_->timers().Set(keepalive_timer_, MonotonicNs() + next_ns);
+}
+
 Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /*untrusted*/) {
+  frames_.store(frames_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   const char* error = nullptr;
   const std::optional<FrameHeader> header = DecodeHeader(frame, &error);
   if (!header.has_value()) return Verdict::kFault;
@@ -306,7 +346,7 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
     case FrameType::kPong:
       return Verdict::kConsumed;
     case FrameType::kGoaway:
-      OnGoaway();
+      OnGoaway(header->number);
       return Verdict::kConsumed;
     default:
       return OnCallFrame(*header, block_, rest);
@@ -319,7 +359,11 @@ void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
   const absl::Status why = link_->status();
-  for (const StreamPtr& stream : AllStreams()) stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  for (const StreamPtr& stream : AllStreams()) {
+    // A peer that was given up may still come to it.
+    if (!stream->over() && !given_up_.load(std::memory_order_relaxed) && NeverRan(*stream)) stream->NoteNotRun();
+    stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  }
   OnLost(why);
 }
 

@@ -20,6 +20,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "rpc/frame.h"
+#include "rpc/keepalive.h"
 #include "rpc/stream.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
@@ -36,6 +37,7 @@ class Connection : public PollTarget {
   ~Connection() override;
 
   Link& link() final { return *link_; }
+  const Link& link() const { return *link_; }
   // The link's.
   const std::shared_ptr<const std::string>& description() const { return description_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
@@ -54,6 +56,8 @@ class Connection : public PollTarget {
   // Pump()s the stream when the link has space again.
   void PumpWhenSpace(Stream* stream);
   size_t waiting_for_space();
+  // From the `fill` of a kBegin frame.
+  uint32_t CountBegin() { return ++begins_sent_; }
   // Client: what could not be sent at once goes from the receive role, which nobody may hold any more when the caller
   // leaves. Then a worker holds it until all is sent.
   void DriveWhileUnsent();
@@ -90,7 +94,9 @@ class Connection : public PollTarget {
   // What OnFrame() leaves to client and server. `block` is private memory, `payload` may change.
   virtual Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) = 0;
   virtual Verdict OnHello(const HelloBody& hello) = 0;
-  virtual void OnGoaway() {}
+  virtual void OnGoaway(uint32_t taken) = 0;
+  // Of a stream that was open when the link closed: its call never ran.
+  virtual bool NeverRan(const Stream&) const { return false; }
   // The link is closed, every stream has ended. Once.
   virtual void OnLost(const absl::Status& why) = 0;
   virtual void OnDeadline(const StreamPtr& stream) = 0;
@@ -112,6 +118,8 @@ class Connection : public PollTarget {
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
+  // From now on a silent peer is asked whether it lives.
+  void StartKeepalive(const Keepalive& keepalive);
 
  private:
   static constexpr int kFramesPerTurn = 64;
@@ -124,6 +132,11 @@ class Connection : public PollTarget {
   void GiveRoleToPoller();
   void SetDeadlineTimer(int64_t when_ns);
   void ExpireStreams();
+  void KeepAlive();
+  // Looks at the link, if nobody holds the role.
+  void LookAround();
+  // Nothing more will come, though nobody may be looking: streams end.
+  void EndOfLink();
   // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
   void ReadToEnd();
   bool Unsent();
@@ -147,6 +160,7 @@ class Connection : public PollTarget {
   std::string block_;  // of the frame at hand
 
   std::mutex send_mu_;  // the send role, and:
+  uint32_t begins_sent_ = 0;
   std::deque<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
@@ -164,6 +178,14 @@ class Connection : public PollTarget {
   uint64_t deadline_timer_ = 0;
   std::atomic<int64_t> next_deadline_ns_{kNoDeadline};  // the timer's; set under deadline_mu_
 
+  // The timer's, on the housekeeping thread.
+  Keepalive keepalive_;
+  uint64_t keepalive_timer_ = 0;
+  uint64_t frames_known_ = 0;
+  bool asked_ = false;
+  std::atomic<bool> given_up_{false};
+
+  std::atomic<uint64_t> frames_{0};  // that came; written in the receive role
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
 };

@@ -75,6 +75,7 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
       header.flags |= kHasMessage | kFirstChunk;
       header.message_bytes = static_cast<uint32_t>(message_bytes);
     }
+    if (frame.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     if (!frame.block.empty()) std::memcpy(at + sizeof(header), frame.block.data(), frame.block.size());
     if (message_bytes != 0) message->write(message->message, at + sizeof(header) + frame.block.size(), message_bytes);
@@ -126,6 +127,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
       }
     }
     header.flags |= item.flags & (last ? uint8_t{0xff} : static_cast<uint8_t>(~kHalfCloses));
+    if (item.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     std::memcpy(at + sizeof(header), item.block.data(), item.block.size());
     CopyBytes(at + sizeof(header) + item.block.size(), item.message.data() + item.sent, chunk);
@@ -172,6 +174,11 @@ void Stream::Pump() {
 bool Stream::Published() const {
   std::lock_guard lock(mu_);
   return published_;
+}
+
+uint32_t Stream::begin_order() const {
+  std::lock_guard lock(mu_);
+  return begin_order_;
 }
 
 bool Stream::Drained() const {
@@ -264,6 +271,19 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   over_.store(true, std::memory_order_release);
   NotifyLocked();
   return std::exchange(at_end_, nullptr);
+}
+
+bool Stream::EndUnbegun(Status status) {
+  std::shared_ptr<internal::CancelTarget> at_end;
+  {
+    std::lock_guard lock(mu_);
+    if (published_ || over_.load(std::memory_order_relaxed)) return true;
+    if (!out_.empty()) return false;
+    NoteNotRun();
+    at_end = EndLocked(std::move(status), {}, /*drop_unread=*/true);
+  }
+  if (at_end != nullptr) at_end->Cancel();
+  return true;
 }
 
 void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {

@@ -77,6 +77,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void Abort(const OutFrame& last, Status status);
   // Something of it was sent, so the peer knows the call.
   bool Published() const;
+  // Client: which of the connection's calls it was, counted from 1 in the order in which they were sent. 0: it was not.
+  uint32_t begin_order() const;
   // Everything that Send() took is on its way, or never will be.
   bool Drained() const;
   // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
@@ -97,6 +99,10 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read. What waits to
   // be sent is dropped, but for the frame of SendLast().
   void End(Status status, std::string_view trailing_block, bool drop_unread);
+  // The call ends, or will at once, without a handler having seen it.
+  void NoteNotRun() { not_run_.store(true, std::memory_order_release); }
+  // Ends a call of which nothing is sent, as one that did not run. False: its begin waits to be sent.
+  bool EndUnbegun(Status status);
   // Cancels `target` when the call ends, at once when it has. Replaces the one before.
   void CancelAtEnd(std::shared_ptr<internal::CancelTarget> target);
 
@@ -116,6 +122,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // After initial_seen().
   bool initial_alone() const { return initial_alone_; }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
+  // After over(): no handler has seen the call, so that it may be made again.
+  bool not_run() const { return not_run_.load(std::memory_order_acquire); }
   // After over(), as are the next two; OK before.
   Status status() const;
   bool ok() const { return !over() || status_.ok(); }
@@ -198,6 +206,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   int64_t credit_ = kInitialCredit;
   bool out_closed_ = false;  // nothing more is taken
   bool published_ = false;
+  uint32_t begin_order_ = 0;
   bool last_taken_ = false;  // SendLast() was called: what is in out_ goes even when the call is over
   std::list<OutItem> out_;
 
@@ -234,6 +243,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<bool> half_closed_{false};
   std::atomic<bool> anything_received_{false};
   std::atomic<bool> lingering_{false};
+  std::atomic<bool> not_run_{false};
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};
 

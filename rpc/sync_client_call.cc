@@ -1,7 +1,10 @@
 // A client's call that a thread waits for.
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -21,6 +24,7 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
                  const OutgoingMessage* request)
       : ClientCallCore(channel, std::move(keep), method, context) {
     if (corked() && request == nullptr) return;  // the first operation begins the call
+    if (request != nullptr) request = &KeepRequest(*request);
     Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
     begun_.store(true, std::memory_order_release);
   }
@@ -64,21 +68,21 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     EnsureBegun();
     if (stream_ == nullptr) return;
     const auto done = [this] { return stream_->initial_seen() || stream_->over(); };
-    if (!done()) Await(done);
-    NoteInitial();
+    do {
+      if (!done()) Await(done);
+    } while (MakeAgain());
+    if (stream_ != nullptr) NoteInitial();
   }
 
   Status Finish(const IncomingMessage* response) override {
     EnsureBegun();
-    if (stream_ != nullptr) {
-      // A response is left alone until the status is known to be OK. Messages that nobody reads any more must not hold up
-      // the server.
-      if (response != nullptr) AwaitMessage();
-      while (!stream_->over()) {
-        if (response == nullptr) stream_->GrantForReader();
-        Await([this, response] { return stream_->over() || (response == nullptr && stream_->MessageReady()); });
-        while (response == nullptr && !stream_->over() && stream_->Take().has_value()) {
-        }
+    // A response is left alone until the status is known to be OK. Messages that nobody reads any more must not hold up
+    // the server.
+    if (stream_ != nullptr && response != nullptr) AwaitMessage();
+    while (stream_ != nullptr && (!stream_->over() || MakeAgain())) {
+      if (response == nullptr) stream_->GrantForReader();
+      Await([this, response] { return stream_->over() || (response == nullptr && stream_->MessageReady()); });
+      while (response == nullptr && !stream_->over() && stream_->Take().has_value()) {
       }
     }
     finished_ = true;
@@ -86,9 +90,13 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     return Conclude(response);
   }
 
-  // Any thread, for as long as the context knows this call. Before it is begun the context's mark is enough.
+  // Any thread, for as long as the context knows this call. Before it is begun the context's mark is enough, once it is seen.
   void Cancel() override {
-    if (stream_ != nullptr) End(Cancelled());
+    if (stream_ != nullptr) {
+      End(Cancelled());
+    } else {
+      channel_->WakeWaiters();
+    }
   }
 
  private:
@@ -105,17 +113,25 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
   // Ends with local_status_ where the call cannot be begun.
   void Begin(const OutgoingMessage* message, uint8_t flags) {
     local_status_ = Prepare(message);
-    if (!local_status_.ok()) return;
+    if (local_status_.ok()) BeginPrepared(message, flags);
+  }
+
+  void BeginPrepared(const OutgoingMessage* message, uint8_t flags) {
     for (;;) {
       local_status_ = WhyNotBegin();
       if (!local_status_.ok()) return;
-      auto connection = channel_->Get(wait_for_ready(), deadline_ns(), [this] { return cancelled(); });
-      if (!connection.ok()) {
-        local_status_ = rpc::FromAbsl(connection.status());
-        return;
+      std::shared_ptr<rpc::ClientConnection> connection = channel_->Current();
+      if (connection == nullptr) {
+        Attach();  // Cancel() ends the wait
+        auto made = channel_->Get(wait_for_ready(), deadline_ns(), [this] { return cancelled(); });
+        if (!made.ok()) {
+          local_status_ = rpc::FromAbsl(made.status());
+          return;
+        }
+        connection = *std::move(made);
       }
-      (*connection)->CatchUp();
-      if (BeginOn(*std::move(connection), message, flags) == Begun::kYes) return;
+      connection->CatchUp();
+      if (BeginOn(std::move(connection), message, flags) == Begun::kYes) return;
       std::this_thread::yield();  // lost just now; the channel is about to notice
     }
   }
@@ -152,14 +168,47 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
   bool AwaitMessage() {
     if (OutOfTime()) return false;
     const auto done = [this] { return stream_->MessageReady() || stream_->over(); };
-    if (!done()) {
-      stream_->GrantForReader();
-      Await(done);
-    }
+    do {
+      if (!done()) {
+        stream_->GrantForReader();
+        Await(done);
+      }
+    } while (MakeAgain());
+    if (stream_ == nullptr) return false;
     NoteInitial();
     return stream_->MessageReady();
   }
 
+  // A unary call's is the caller's until the call ends; that of a stream may be gone once it has begun.
+  const OutgoingMessage& KeepRequest(const OutgoingMessage& request) {
+    request_ = request;
+    if (method_.method_type() == RpcMethod::NORMAL_RPC) return *request_;
+    request_bytes_.resize(request.size(request.message));
+    request.write(request.message, reinterpret_cast<std::byte*>(request_bytes_.data()), request_bytes_.size());
+    request_ = OutgoingMessage{.message = &request_bytes_,
+                               .size = [](const void* bytes) { return static_cast<const std::string*>(bytes)->size(); },
+                               .write = [](const void* bytes, std::byte* out, size_t size) {
+                                 std::memcpy(out, static_cast<const std::string*>(bytes)->data(), size);
+                               }};
+    return *request_;
+  }
+
+  // Where the server has not looked at the call, because it was about to go: made again, on another connection, as long as
+  // the request is at hand. Then nobody but this thread uses the call, but for Cancel(). False: it stays as it is, or
+  // cannot be made again (then there is no stream, and local_status_ says why).
+  bool MakeAgain() {
+    if (!request_.has_value() || !stream_->over() || !stream_->not_run() || ++made_again_ > kMaxMadeAgain) return false;
+    Close();
+    BeginPrepared(&*request_, rpc::kHalfCloses);
+    return stream_ != nullptr;
+  }
+
+  // A server that turns calls away for ever is no server.
+  static constexpr int kMaxMadeAgain = 16;
+
+  std::optional<OutgoingMessage> request_;  // that the call began with, whole
+  std::string request_bytes_;
+  int made_again_ = 0;
   std::mutex begin_mu_;
   std::atomic<bool> begun_{false};
   bool half_closed_ = false;  // the writer's

@@ -121,6 +121,14 @@ uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<voi
 
 void IoRuntime::Unlisten(uint64_t id) { housekeeper_.Unwatch(id); }
 
+uint64_t IoRuntime::Watch(int fd, std::function<void()> react) {
+  const uint64_t id = housekeeper_.Watch(fd, EPOLLIN, [react = std::move(react)](uint32_t) { react(); });
+  if (options_.threads) StartHousekeeper();
+  return id;
+}
+
+void IoRuntime::Unwatch(uint64_t id) { housekeeper_.Unwatch(id); }
+
 uint64_t IoRuntime::WatchHangup(Link& link, std::function<void()> on_hangup) {
   const Link::HangupSource source = link.hangup();
   // Edge-triggered: a hang-up stays, and a tick of a source that has to look for it comes again.

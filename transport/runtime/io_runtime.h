@@ -44,6 +44,11 @@ class IoRuntime {
   // After it returns neither runs any more.
   void Unlisten(uint64_t id);
 
+  // Runs `react` on the housekeeping thread whenever `fd` is readable, until Unwatch(), up to which it stays open.
+  uint64_t Watch(int fd, std::function<void()> react);
+  // After it returns `react` does not run any more, unless it is the caller itself.
+  void Unwatch(uint64_t id);
+
   // Runs `on_hangup` once when the peer of `link` hangs up, on the housekeeping thread. The link outlives it until
   // ForgetHangup().
   uint64_t WatchHangup(Link& link, std::function<void()> on_hangup);

@@ -22,8 +22,7 @@ inline std::shared_ptr<ChannelCredentials> InsecureChannelCredentials() {
   return std::make_shared<ChannelCredentials>();
 }
 
-// Options of a channel or server, by key. Ours: "ipcrpc.initial_reconnect_backoff_ms", "ipcrpc.min_reconnect_backoff_ms",
-// "ipcrpc.max_reconnect_backoff_ms", "ipcrpc.max_receive_message_length", "ipcrpc.max_send_message_length" (bytes, -1 unlimited).
+// Options of a channel or server, by key: see ipcrpc/argument_names.h.
 // Unknown keys are kept and ignored.
 class IPCRPC_EXPORT ChannelArguments {
  public:

@@ -1,6 +1,7 @@
 // Everything that programs which call or serve need. Generated code is beside: NAME.ipcrpc.pb.h.
 #pragma once
 
+#include "ipcrpc/argument_names.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/client_context.h"
 #include "ipcrpc/connectivity_state.h"

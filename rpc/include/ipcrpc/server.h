@@ -53,9 +53,12 @@ class IPCRPC_EXPORT Server {
   void Shutdown(const T& deadline) {
     ShutdownNs(internal::ToMonotonicNs(deadline));
   }
-  // Blocks until a shutdown is complete. A server all of whose addresses are good for one client (stdio:, pipe:,
-  // socketpair:) shuts down here once they have hung up: nobody else can come.
+  // Blocks until a shutdown is complete, also one that a successor has asked for (see ServerBuilder::SetTakeOver). A server
+  // all of whose addresses are good for one client (stdio:, pipe:, socketpair:) shuts down here once they have hung up:
+  // nobody else can come.
   virtual void Wait() = 0;
+  // A successor has taken over: this server accepts nobody any more, finishes its calls, and Wait() returns then.
+  virtual bool relieved() const = 0;
 
  private:
   virtual void ShutdownNs(int64_t deadline_ns) = 0;
@@ -80,6 +83,11 @@ class IPCRPC_EXPORT ServerBuilder {
 
   // Served by this runtime instead of the process's default one.
   ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);
+
+  // Hot restart. Where a living server of the same user has an address of this one, and was made with this too, this one takes
+  // all its addresses over instead of failing; and this one lets a successor do so. The one that is relieved goes on
+  // until its successor is ready, then finishes its calls; no client is refused, and no call lost. See docs/operations.md.
+  ServerBuilder& SetTakeOver(bool allowed);
 
   // Null when an address cannot be bound or two services have the same name; error() says which and why.
   std::unique_ptr<Server> BuildAndStart();
