@@ -282,7 +282,11 @@ class ClientCallImpl final : public ClientCall, public CancelTarget {
   // Until what was sent is the link's. True: the call goes on.
   bool AwaitDrained() {
     const auto done = [this] { return stream_->over() || stream_->Drained(); };
-    if (!done()) Await(done);
+    if (!done()) {
+      Await(done);
+    } else {
+      connection_->CatchUp();  // who only writes would learn late of the end of the call
+    }
     connection_->DriveWhileUnsent();
     // The server may have ended the call without waiting for this message.
     return !stream_->over();

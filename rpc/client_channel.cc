@@ -68,8 +68,9 @@ ClientChannel::ClientChannel(const std::string& target, const ChannelArguments& 
       runtime_(std::move(runtime)),
       max_receive_bytes_(Limit(arguments, "ipcrpc.max_receive_message_length", kDefaultReceiveLimit)),
       max_send_bytes_(Limit(arguments, "ipcrpc.max_send_message_length", -1)),
-      initial_backoff_ns_(Milliseconds(arguments, "ipcrpc.initial_reconnect_backoff_ms", 5)),
-      max_backoff_ns_(Milliseconds(arguments, "ipcrpc.max_reconnect_backoff_ms", 100)) {}
+      initial_backoff_ns_(std::max(Milliseconds(arguments, "ipcrpc.initial_reconnect_backoff_ms", 5),
+                                   Milliseconds(arguments, "ipcrpc.min_reconnect_backoff_ms", 1))),
+      max_backoff_ns_(std::max(initial_backoff_ns_, Milliseconds(arguments, "ipcrpc.max_reconnect_backoff_ms", 100))) {}
 
 ClientChannel::~ClientChannel() {
   if (connection_ != nullptr && ours()) connection_->Close();

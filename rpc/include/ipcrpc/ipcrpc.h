@@ -7,6 +7,7 @@
 #include "ipcrpc/server.h"
 #include "ipcrpc/server_context.h"
 #include "ipcrpc/status.h"
+#include "ipcrpc/support/channel_arguments.h"
 #include "ipcrpc/support/error_details.h"
 #include "ipcrpc/support/stub_options.h"
 #include "ipcrpc/support/sync_stream.h"

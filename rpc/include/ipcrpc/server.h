@@ -69,8 +69,13 @@ class IPCRPC_EXPORT ServerBuilder {
   ServerBuilder& RegisterService(Service* service);
   ServerBuilder& SetMaxReceiveMessageSize(int bytes);
   ServerBuilder& SetMaxSendMessageSize(int bytes);
+  ServerBuilder& SetMaxMessageSize(int bytes) { return SetMaxReceiveMessageSize(bytes); }
   ServerBuilder& AddChannelArgument(const std::string& key, int value);
   ServerBuilder& AddChannelArgument(const std::string& key, const std::string& value);
+
+  // Taken for compatibility: the runtime has its own measure of threads (Runtime::WithThreads()).
+  enum SyncServerOption { NUM_CQS, MIN_POLLERS, MAX_POLLERS, CQ_TIMEOUT_MSEC };
+  ServerBuilder& SetSyncServerOption(SyncServerOption, int) { return *this; }
 
   // Served by this runtime instead of the process's default one.
   ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);
