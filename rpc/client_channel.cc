@@ -165,6 +165,16 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::ConnectOnce(std
   return connection;
 }
 
+absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::TryOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns,
+                                                                        bool* hopeless) {
+  absl::StatusOr<std::shared_ptr<ClientConnection>> connection = ConnectOnce(lock, deadline_ns);
+  if (connection.ok()) return connection;
+  *hopeless = absl::IsInvalidArgument(connection.status()) || absl::IsFailedPrecondition(connection.status());
+  // A server may be slow to answer also where the call has time left.
+  if (absl::IsDeadlineExceeded(connection.status()) && deadline_ns <= MonotonicNs()) return connection.status();
+  return absl::UnavailableError(Cat("cannot connect to ", target_, ": ", MessageOf(connection.status())));
+}
+
 absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_for_ready, int64_t deadline_ns,
                                                                    const std::function<bool()>& cancelled) {
   std::unique_lock lock(mu_);
@@ -178,20 +188,106 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_f
       if (deadline_ns <= MonotonicNs()) return absl::DeadlineExceededError(Cat("no connection to ", target_, " in time"));
       continue;
     }
-    absl::StatusOr<std::shared_ptr<ClientConnection>> connection = ConnectOnce(lock, deadline_ns);
-    if (connection.ok()) return connection;
-    const bool hopeless = absl::IsInvalidArgument(connection.status()) || absl::IsFailedPrecondition(connection.status());
-    if (!wait_for_ready || hopeless) {
-      // A server may be slow to answer also where the call has time left.
-      if (absl::IsDeadlineExceeded(connection.status()) && deadline_ns <= MonotonicNs()) return connection.status();
-      return absl::UnavailableError(Cat("cannot connect to ", target_, ": ", MessageOf(connection.status())));
-    }
+    bool hopeless = false;
+    absl::StatusOr<std::shared_ptr<ClientConnection>> connection = TryOnce(lock, deadline_ns, &hopeless);
+    if (connection.ok() || !wait_for_ready || hopeless) return connection;
     const int64_t now = MonotonicNs();
     if (now >= deadline_ns) return absl::DeadlineExceededError(Cat("no connection to ", target_, " in time: ", MessageOf(connection.status())));
     const int64_t until = std::min(deadline_ns, now + backoff_ns);
     changed_.wait_until(lock, TimePoint(until), [this] { return connection_ != nullptr; });
     backoff_ns = std::min(2 * backoff_ns, max_backoff_ns_);
   }
+}
+
+// ---- those who do not wait -------------------------------------------------------------------
+
+std::shared_ptr<ClientConnection> ClientChannel::Current() {
+  std::lock_guard lock(mu_);
+  return connection_;
+}
+
+std::shared_ptr<ClientConnection> ClientChannel::GetOrApply(Applicant* applicant, bool wait_for_ready, int64_t deadline_ns) {
+  std::unique_lock lock(mu_);
+  if (connection_ != nullptr) return connection_;
+  uint64_t timer = 0;
+  if (deadline_ns != kNoDeadline) {
+    // The applicant may be gone by then; the list knows.
+    timer = runtime_->timers().Add([weak = weak_from_this(), applicant] {
+      if (auto channel = weak.lock()) channel->Expire(applicant);
+    });
+    runtime_->timers().Set(timer, deadline_ns);
+  }
+  applications_.push_back({applicant, wait_for_ready, deadline_ns, timer});
+  changed_.notify_all();
+  if (connects_for_applicants_) return nullptr;
+  connects_for_applicants_ = runtime_->Submit([self = shared_from_this()] { self->ConnectForApplicants(); });
+  if (!connects_for_applicants_) {
+    TakeOut(applicant);
+    lock.unlock();
+    applicant->OnConnection(absl::ResourceExhaustedError("every worker is busy: none is left to connect"));
+  }
+  return nullptr;
+}
+
+bool ClientChannel::TakeOut(Applicant* applicant) {
+  const auto it = std::find_if(applications_.begin(), applications_.end(),
+                               [applicant](const Application& one) { return one.applicant == applicant; });
+  if (it == applications_.end()) return false;
+  if (it->deadline_timer != 0) runtime_->timers().Remove(it->deadline_timer);
+  applications_.erase(it);
+  return true;
+}
+
+bool ClientChannel::Withdraw(Applicant* applicant) {
+  std::lock_guard lock(mu_);
+  const bool there = TakeOut(applicant);
+  if (there) changed_.notify_all();
+  return there;
+}
+
+void ClientChannel::Expire(Applicant* applicant) {
+  {
+    std::lock_guard lock(mu_);
+    const auto late = [&](const Application& one) { return one.applicant == applicant && one.deadline_ns <= MonotonicNs(); };
+    // It may be another one, in the memory of one that is gone.
+    if (std::none_of(applications_.begin(), applications_.end(), late) || !TakeOut(applicant)) return;
+  }
+  applicant->OnConnection(absl::DeadlineExceededError(Cat("no connection to ", target_, " in time")));
+}
+
+void ClientChannel::ConnectForApplicants() {
+  std::unique_lock lock(mu_);
+  int64_t backoff_ns = initial_backoff_ns_;
+  while (!applications_.empty()) {
+    bool hopeless = false;
+    absl::StatusOr<std::shared_ptr<ClientConnection>> connection = connection_;
+    if (connection_ == nullptr) {
+      if (connecting_) {
+        changed_.wait(lock);
+        continue;
+      }
+      connection = TryOnce(lock, kNoDeadline, &hopeless);
+    }
+    std::vector<Applicant*> told;
+    for (const Application& one : applications_) {
+      if (connection.ok() || hopeless || !one.wait_for_ready) told.push_back(one.applicant);
+    }
+    for (Applicant* applicant : told) TakeOut(applicant);
+    if (!told.empty()) {
+      lock.unlock();
+      for (Applicant* applicant : told) applicant->OnConnection(connection);
+      lock.lock();
+    }
+    if (connection.ok() || hopeless) continue;
+    // Those who are left are patient; who comes and is not has a try of his own at once.
+    const auto wanted = [this] {
+      return connection_ != nullptr || applications_.empty() ||
+             std::any_of(applications_.begin(), applications_.end(), [](const Application& one) { return !one.wait_for_ready; });
+    };
+    changed_.wait_until(lock, TimePoint(MonotonicNs() + backoff_ns), wanted);
+    backoff_ns = std::min(2 * backoff_ns, max_backoff_ns_);
+  }
+  connects_for_applicants_ = false;
 }
 
 bool ClientChannel::WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) {

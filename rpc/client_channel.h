@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "ipcrpc/channel.h"
@@ -15,6 +16,16 @@
 #include "transport/scheme.h"
 
 namespace ipcrpc::rpc {
+
+// One who wants a connection and does not wait for it.
+class Applicant {
+ public:
+  // Or why there is none. Once, on a thread that may be used for a while.
+  virtual void OnConnection(absl::StatusOr<std::shared_ptr<ClientConnection>> connection) = 0;
+
+ protected:
+  ~Applicant() = default;
+};
 
 class ClientChannel final : public ChannelInterface, public std::enable_shared_from_this<ClientChannel> {
  public:
@@ -30,6 +41,15 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   absl::StatusOr<std::shared_ptr<ClientConnection>> Get(bool wait_for_ready, int64_t deadline_ns,
                                                         const std::function<bool()>& cancelled);
 
+  // Null when there is none now.
+  std::shared_ptr<ClientConnection> Current();
+  // The connection if there is one. Else null, and the applicant is told, with what Get() would have returned by
+  // its deadline: by the one worker that connects for all of them.
+  std::shared_ptr<ClientConnection> GetOrApply(Applicant* applicant, bool wait_for_ready, int64_t deadline_ns);
+  // False: the applicant is being told already.
+  bool Withdraw(Applicant* applicant);
+
+  IoRuntime& runtime() const { return *runtime_; }
   int64_t max_receive_bytes() const { return max_receive_bytes_; }
   int64_t max_send_bytes() const { return max_send_bytes_; }
   const std::string& target() const { return target_; }
@@ -40,7 +60,20 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) override;
   bool WaitForConnectedNs(int64_t deadline_ns) override;
 
+  struct Application {
+    Applicant* applicant;
+    bool wait_for_ready;
+    int64_t deadline_ns;
+    uint64_t deadline_timer;  // 0: none
+  };
+
   absl::StatusOr<std::shared_ptr<ClientConnection>> ConnectOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns);
+  // Once: UNAVAILABLE and DEADLINE_EXCEEDED are calls' statuses. `hopeless`: no other try would help.
+  absl::StatusOr<std::shared_ptr<ClientConnection>> TryOnce(std::unique_lock<std::mutex>& lock, int64_t deadline_ns, bool* hopeless);
+  void ConnectForApplicants();
+  void Expire(Applicant* applicant);
+  // Takes it out; false: it is not there. Both with mu_ held.
+  bool TakeOut(Applicant* applicant);
   void NoteTransport(TransportInfo transport, bool kept_from_a_better_one);
   static void ConnectInBackground(std::weak_ptr<ClientChannel> channel);
   void SetState(ConnectivityState state);
@@ -59,6 +92,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool connecting_ = false;
   bool background_ = false;  // a GetState(true) connects on a worker, until it has worked
   std::shared_ptr<ClientConnection> connection_;
+  std::vector<Application> applications_;
+  bool connects_for_applicants_ = false;  // a worker does
   TransportInfo transport_;
   std::string said_;  // the last automatic choice that was logged
 };

@@ -50,7 +50,10 @@ void ClientConnection::NoteMethodKnown(uint32_t id) {
   if (id < kMaxMethods && !MethodKnown(id)) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
 }
 
-void ClientConnection::Close() { link().Close(absl::CancelledError("the channel was closed")); }
+void ClientConnection::Close() {
+  link().Close(absl::CancelledError("the channel was closed"));
+  if (poller() != nullptr) KickHolder();
+}
 
 Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
@@ -64,6 +67,10 @@ Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
 
 void ClientConnection::OnGoaway() {
   if (!gone_.exchange(true, std::memory_order_acq_rel) && on_gone_) on_gone_();
+}
+
+void ClientConnection::OnDeadline(const StreamPtr& stream) {
+  Cancel(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
 }
 
 void ClientConnection::OnLost(const absl::Status&) { OnGoaway(); }

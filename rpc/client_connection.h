@@ -39,6 +39,7 @@ class ClientConnection final : public Connection {
   Verdict OnHello(const HelloBody& hello) override;
   void OnGoaway() override;
   void OnLost(const absl::Status& why) override;
+  void OnDeadline(const StreamPtr& stream) override;
   Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
 
   std::function<void()> on_gone_;

@@ -16,6 +16,8 @@ namespace {
 
 // A peer that does not read what it asks for is not served beyond this.
 constexpr size_t kMaxOutbox = 64 * 1024;
+// Between two looks at the deadlines of a connection.
+constexpr int64_t kExpirePauseNs = 500'000;
 // A connection on which nobody waited for so long may have heard of its end meanwhile.
 constexpr uint64_t kIdleUs = 200;
 
@@ -47,6 +49,7 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
 Connection::~Connection() {
   if (!ours()) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
 }
 
 // ---- sending ---------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ bool Connection::Unsent() {
 }
 
 void Connection::DriveWhileUnsent() {
-  if (poller_ != nullptr || !Unsent() || driving_.exchange(true, std::memory_order_seq_cst)) return;
+  if (poller() != nullptr || !Unsent() || driving_.exchange(true, std::memory_order_seq_cst)) return;
   auto self = std::static_pointer_cast<Connection>(shared_from_this());
   if (!runtime_->Submit([self = std::move(self)] { self->Drive(); })) driving_.store(false, std::memory_order_seq_cst);
 }
@@ -144,8 +147,8 @@ void Connection::OnSpace() {
 // ---- the receive role ------------------------------------------------------------------------
 
 void Connection::KickHolder() {
-  if (poller_ != nullptr) {
-    poller_->Kick(this);
+  if (Poller* by = poller()) {
+    by->Kick(this);
   } else {
     link_->Kick();
   }
@@ -154,8 +157,67 @@ void Connection::KickHolder() {
 void Connection::LeaveRole() {
   left_ticks_.store(Ticks(), std::memory_order_relaxed);
   role_taken_.store(false, std::memory_order_seq_cst);
+  if (wants_poller_.load(std::memory_order_seq_cst) && TryTakeRole()) return GiveRoleToPoller();
   if (hung_up_.load(std::memory_order_seq_cst)) ReadToEnd();
   OfferRole();
+}
+
+// The wish is noted before the role is tried, and looked for after the role is left: one of the two gives it away.
+void Connection::ServeByPoller() {
+  if (poller() != nullptr || closed() || wants_poller_.exchange(true, std::memory_order_seq_cst)) return;
+  if (TryTakeRole()) {
+    GiveRoleToPoller();
+  } else {
+    link_->Kick();
+  }
+}
+
+// The role stays taken. Followers sleep on their streams, where the poller's deliveries reach them.
+void Connection::GiveRoleToPoller() { runtime_->Attach(shared_from_this()); }
+
+// Deadlines are looked at all together, when the earliest of those that were ever asked for has come: a call that ends in
+// time costs nothing more. A stream notes its deadline before it looks at the timer's; who sets the timer forgets the old time
+// before it looks at the streams: one of the two sees the other.
+void Connection::WatchDeadline(const StreamPtr& stream, int64_t deadline_ns) {
+  if (deadline_ns == kNoDeadline) return;
+  stream->expires_ns_.store(deadline_ns, std::memory_order_seq_cst);
+  SetDeadlineTimer(deadline_ns);
+}
+
+void Connection::SetDeadlineTimer(int64_t when_ns) {
+  if (when_ns >= next_deadline_ns_.load(std::memory_order_seq_cst)) return;
+  std::lock_guard lock(deadline_mu_);
+  if (when_ns >= next_deadline_ns_.load(std::memory_order_relaxed)) return;
+  if (deadline_timer_ == 0) {
+    deadline_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+      if (auto self = std::static_pointer_cast<Connection>(weak.lock())) self->ExpireStreams();
+    });
+  }
+  next_deadline_ns_.store(when_ns, std::memory_order_seq_cst);
+  runtime_->timers().Set(deadline_timer_, when_ns);
+}
+
+void Connection::ExpireStreams() {
+  next_deadline_ns_.store(kNoDeadline, std::memory_order_seq_cst);
+  const int64_t now = MonotonicNs();
+  std::vector<StreamPtr> expired;
+  int64_t next_ns = kNoDeadline;
+  {
+    std::lock_guard lock(table_mu_);
+    for (const auto& [id, stream] : streams_) {
+      if (stream->expires_ns() <= now) {
+        expired.push_back(stream);
+      } else {
+        next_ns = std::min(next_ns, stream->expires_ns());
+      }
+    }
+  }
+  for (const StreamPtr& stream : expired) {
+    stream->expires_ns_.store(kNoDeadline, std::memory_order_seq_cst);  // a lingering one stays in the table
+    OnDeadline(stream);
+  }
+  // Not sooner than this: deadlines close together are looked at together.
+  if (next_ns != kNoDeadline) SetDeadlineTimer(std::max(next_ns, now + kExpirePauseNs));
 }
 
 // The hang-up is noted before the role is tried, and looked for after the role is left: one of the two reads on.
@@ -182,7 +244,7 @@ void Connection::CatchUp() {
 void Connection::OfferRole() {
   if (follower_count_.load(std::memory_order_seq_cst) == 0) return;
   std::lock_guard lock(followers_mu_);
-  if (!followers_.empty()) followers_.front()->Notify();
+  if (!followers_.empty()) followers_.front()->Wake();
 }
 
 void Connection::Follow(Stream& stream, uint32_t events, int64_t deadline_ns) {

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "rpc/metadata.h"
-#include "rpc/server_call.h"
+#include "rpc/callback_server_call.h"
+#include "rpc/sync_server_call.h"
 #include "transport/base/clock.h"
 #include "transport/base/strings.h"
 
@@ -13,6 +14,12 @@ namespace {
 
 // A status must fit into one frame of the smallest link beside the metadata.
 constexpr size_t kMaxStatusBytes = 6 * 1024;
+
+// Whether its handler is given the request, and so runs when that is complete.
+bool NeedsRequest(const Method& method) {
+  return method.type == internal::RpcMethod::NORMAL_RPC ||
+         (method.handler->is_callback() && method.type == internal::RpcMethod::SERVER_STREAMING);
+}
 
 Status ShuttingDown() { return Status(StatusCode::UNAVAILABLE, "the server is shutting down"); }
 
@@ -74,6 +81,10 @@ void ServerConnection::OnLost(const absl::Status&) {
   core_->Remove(this);
 }
 
+void ServerConnection::OnDeadline(const StreamPtr& stream) {
+  AbortCall(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
+}
+
 Connection::Verdict ServerConnection::OnHello(const HelloBody& hello) {
   if (std::exchange(hello_seen_, true)) return Verdict::kFault;
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
@@ -88,7 +99,8 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
   if (!hello_seen_) return Verdict::kFault;
   if (header.type == FrameType::kBegin) return OnBegin(header, block, payload);
   const StreamPtr stream = Find(header.stream);
-  if (stream == nullptr || stream->lingering()) {
+  // A cancellation also ends what still waits to be sent.
+  if (stream == nullptr || (stream->lingering() && header.type != FrameType::kCancel)) {
     // Over already, here; but never a call that was not begun.
     return header.stream != 0 && header.stream <= last_id_ ? Verdict::kConsumed : Verdict::kFault;
   }
@@ -98,7 +110,7 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
     case FrameType::kHalfClose:
       stream->OnHalfClose();
       if (waiting_.erase(header.stream) != 0) {
-        Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+        Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
       }
       return Verdict::kConsumed;
     case FrameType::kCancel:
@@ -171,12 +183,12 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   }
   Insert(stream);
   const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
-  if (method->type == internal::RpcMethod::NORMAL_RPC && !complete) {
+  if (NeedsRequest(*method) && !complete) {
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
     if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
     if ((header.flags & kHalfCloses) != 0) {
       waiting_.erase(header.stream);
-      Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+      Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
     }
     return Verdict::kConsumed;
   }
@@ -218,13 +230,15 @@ Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, co
 void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block) {
   if (!core_->BeginCall()) return Reject(stream, ShuttingDown());
   running_.fetch_add(1, std::memory_order_relaxed);
-  auto* call = new internal::ServerCallImpl(std::static_pointer_cast<ServerConnection>(shared_from_this()), stream, method,
-                                            deadline_ns, std::move(client_block));
-  if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->Blocks() || !runtime().threaded())) {
+  auto self = std::static_pointer_cast<ServerConnection>(shared_from_this());
+  if (method->handler->is_callback()) {
+    return (new internal::CallbackServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block)))->Start();
+  }
+  auto* call = new internal::SyncServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block));
+  if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->times.Blocks() || !runtime().threaded())) {
     poller()->Enqueue(call);
-  } else if (!runtime().Submit([call] { call->RunOnWorker(); })) {
-    call->Finish(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"), nullptr);
-    delete call;
+  } else if (!runtime().Submit([call] { call->Run(); })) {
+    call->Refuse(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"));
   }
 }
 

@@ -39,6 +39,7 @@ class ServerConnection final : public Connection {
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
   Verdict OnHello(const HelloBody& hello) override;
   void OnLost(const absl::Status& why) override;
+  void OnDeadline(const StreamPtr& stream) override;
 
   Verdict OnBegin(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
   Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
@@ -65,7 +66,7 @@ class ServerConnection final : public Connection {
     int64_t deadline_ns;
     std::string client_block;
   };
-  absl::flat_hash_map<uint32_t, Waiting> waiting_;  // unary calls whose request is incomplete
+  absl::flat_hash_map<uint32_t, Waiting> waiting_;  // calls that begin with a request, while that is incomplete
 };
 
 }  // namespace ipcrpc::rpc

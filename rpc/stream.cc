@@ -25,14 +25,14 @@ constexpr bool IsControl(FrameType type) { return type != FrameType::kMessage &&
 
 // ---- out -------------------------------------------------------------------------------------
 
-bool Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
+Stream::Sending Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
-  if (out_closed_) return false;
+  if (out_closed_) return Sending::kClosed;
   const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
-  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return true;
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return Sending::kDone;
   Enqueue(frame, message, message_bytes);
   PumpLocked();
-  return true;
+  return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
 bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
@@ -159,7 +159,7 @@ void Stream::PumpLocked() {
     }
     if (item.sent == item.message.size()) {
       out_.pop_front();
-      if (out_.empty()) Notify();
+      if (out_.empty()) NotifyLocked();
     }
   }
 }
@@ -217,7 +217,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   complete_bytes_ = inbox_.size();
   messages_.fetch_add(1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
-  if (header.type != FrameType::kFinish) Notify();  // whose status follows at once, and notifies
+  if (header.type != FrameType::kFinish) NotifyLocked();  // whose status follows at once, and notifies
   return Arrival::kOk;
 }
 
@@ -234,12 +234,13 @@ void Stream::OnInitial(std::string_view block, bool notify) {
   initial_block_ = block;
   // Pairs with the acquire in initial_seen(): from here on the block is the reader's.
   initial_seen_.store(true, std::memory_order_release);
-  if (notify) Notify();
+  if (notify) Locked([this] { NotifyLocked(); });
 }
 
 void Stream::OnHalfClose() {
+  std::lock_guard lock(mu_);
   half_closed_.store(true, std::memory_order_release);
-  Notify();
+  NotifyLocked();
 }
 
 void Stream::End(Status status, std::string_view trailing_block, bool drop_unread) {
@@ -260,7 +261,7 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   if (!last_taken_) out_.clear();
   if (drop_unread) dropped_.store(true, std::memory_order_release);
   over_.store(true, std::memory_order_release);
-  Notify();
+  NotifyLocked();
   return std::exchange(at_end_, nullptr);
 }
 
@@ -371,7 +372,12 @@ void Stream::SleepUnless(uint32_t events, int64_t deadline_ns) {
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Stream::Notify() {
+void Stream::NotifyLocked() {
+  Wake();
+  if (observer_ != nullptr) observer_->OnStreamEvent();
+}
+
+void Stream::Wake() {
   events_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&events_, FutexScope::kPrivate, 1 << 30);
 }

@@ -32,6 +32,16 @@ namespace ipcrpc::rpc {
 
 class Connection;
 
+// Told of everything that happens to a stream, for those who do not sleep on it.
+class StreamObserver {
+ public:
+  // With the stream's lock held: takes note, and leaves the rest to a task.
+  virtual void OnStreamEvent() = 0;
+
+ protected:
+  ~StreamObserver() = default;
+};
+
 // A frame to send, but for its message.
 struct OutFrame {
   FrameType type;
@@ -51,9 +61,14 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
 
   // ---- out ---------------------------------------------------------------------------------
 
-  // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits; else
-  // as soon as there is (then it is copied). Never blocks. False when the call is over or was closed to sending.
-  bool Send(const OutFrame& frame, const internal::OutgoingMessage* message);
+  enum class Sending {
+    kDone,    // it is the link's
+    kQueued,  // it was copied, and goes as soon as there is credit and space: see Drained()
+    kClosed,  // the call is over, or was closed to sending
+  };
+  // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits. Never
+  // blocks.
+  Sending Send(const OutFrame& frame, const internal::OutgoingMessage* message);
   // The last frame of the call, behind what waits: nothing can be sent after it. False when the call is over or has
   // had its last frame.
   bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
@@ -111,11 +126,32 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // A reader waits: the peer is always granted its next frame.
   void GrantForReader();
 
+  // ---- without waiting -----------------------------------------------------------------------
+
+  // The one who is told, at once of what there is, and from now on; or none: after it returns nobody is told any more.
+  void Observe(StreamObserver* observer) {
+    std::lock_guard lock(mu_);
+    observer_ = observer;
+    if (observer != nullptr) observer->OnStreamEvent();
+  }
+  // Runs `look` as OnStreamEvent() does: nothing happens meanwhile.
+  template <typename Look>
+  void Locked(Look&& look) {
+    std::lock_guard lock(mu_);
+    look();
+  }
+  // Drained(), with the lock held.
+  bool DrainedLocked() const { return out_.empty(); }
+
+  // When Connection::WatchDeadline() ends the call.
+  int64_t expires_ns() const { return expires_ns_.load(std::memory_order_seq_cst); }
+
   // ---- waiting: see Connection::WaitUntil ----------------------------------------------------
 
   uint32_t events() const { return events_.load(std::memory_order_acquire); }
   void SleepUnless(uint32_t events, int64_t deadline_ns);
-  void Notify();
+  // Has those who sleep look again.
+  void Wake();
 
  private:
   struct OutItem {
@@ -146,6 +182,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
   Sent SendChunk(OutItem& item);
   void PumpLocked();
+  void NotifyLocked();
   bool Refill();
   void GrantLocked(bool reader_waits);
 
@@ -161,6 +198,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool published_ = false;
   bool last_taken_ = false;  // SendLast() was called: what is in out_ goes even when the call is over
   std::list<OutItem> out_;
+
+  StreamObserver* observer_ = nullptr;
 
   // in
   Buffer inbox_;              // marks and messages, the last one perhaps incomplete
@@ -196,6 +235,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<uint32_t> sleepers_{0};
 
   friend class Connection;
+  std::atomic<int64_t> expires_ns_{std::numeric_limits<int64_t>::max()};
   bool waits_for_space_ = false;  // is in the connection's list; under its waiters_mu_
 };
 

@@ -97,7 +97,7 @@ class Link {
 
   // Blocks the calling thread until Poll() may have something to do, Kick() is called or was since
   // the last Wait() began, or `deadline_ns` (CLOCK_MONOTONIC, kNoDeadline) has passed. May return early.
-  // Spins first where that pays (shared memory). True when it slept, that is made a system call to wait.
+  // Spins or yields first where that pays. True when it slept, that is made a system call to wait.
   virtual bool Wait(int64_t deadline_ns) = 0;
 
   // For a poller with several links. event_fd() goes into its epoll, level-triggered, with
@@ -113,6 +113,9 @@ class Link {
   // True when an idle Poll() costs a memory access, so that a poller may spin over it; false when it
   // costs a system call.
   virtual bool cheap_to_poll() const = 0;
+
+  // True when a poller that has this link alone does better to sleep in its Wait() than in an epoll.
+  virtual bool prefers_wait() const { return cheap_to_poll(); }
 
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }

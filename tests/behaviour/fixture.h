@@ -123,7 +123,7 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   // Starts the server at address() if the test has not done so, and connects.
   void Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure = {},
              const ipcrpc::ChannelArguments& arguments = {});
-  std::unique_ptr<ipcrpc::Server> Serve(LambdaService& service, const std::string& at,
+  std::unique_ptr<ipcrpc::Server> Serve(ipcrpc::Service& service, const std::string& at,
                                         const std::function<void(ipcrpc::ServerBuilder&)>& configure = {});
   std::unique_ptr<Methods::Stub> NewStub(const ipcrpc::ChannelArguments& arguments = {});
   // Ends all calls and waits for their handlers. Tests whose handlers use their locals end with it.

@@ -15,6 +15,7 @@
 #include "transport/link.h"
 #include "transport/runtime/housekeeper.h"
 #include "transport/runtime/poller.h"
+#include "transport/runtime/timers.h"
 #include "transport/runtime/worker_pool.h"
 
 namespace ipcrpc {
@@ -46,6 +47,12 @@ class IoRuntime {
   uint64_t WatchHangup(const Link& link, std::function<void()> on_hangup);
   void ForgetHangup(uint64_t id);
 
+  // For tasks that belong to no link.
+  Poller& AnyPoller();
+
+  // On the housekeeping thread, so what runs there must not block.
+  Timers& timers() { return timers_; }
+
   // Runs `work` on a thread of its own; false at the cap.
   [[nodiscard]] bool Submit(std::function<void()> work) { return workers_.Submit(std::move(work)); }
 
@@ -70,6 +77,7 @@ class IoRuntime {
   struct Driver;
 
   void StartHousekeeper();
+  void StartLane(Lane* lane);
   // Starts a thread; false: the system refuses.
   bool Drive(Lane* lane, uint64_t stuck_in);
   static void* LaneMain(void* driver);
@@ -79,6 +87,7 @@ class IoRuntime {
 
   const IoRuntimeOptions options_;
   Housekeeper housekeeper_;
+  Timers timers_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   WorkerPool workers_;
   UniqueFd fd_;

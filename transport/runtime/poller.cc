@@ -21,6 +21,11 @@ constexpr uint64_t kCoolAfterUs = 1000;
 // How long a link that is cold may have to wait behind links that are never idle.
 constexpr uint64_t kHarvestEveryUs = 250;
 constexpr int kPassesPerRunOnce = 16;
+constexpr uint32_t kIncoming = EPOLLIN | EPOLLRDHUP;
+
+// Whose links this thread delivers the frames of at this moment. During a task it is none: there the poller may have
+// been given to another thread.
+thread_local Poller* delivering = nullptr;
 
 }  // namespace
 
@@ -31,9 +36,7 @@ Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event);
 }
 
-Poller::~Poller() {
-  while (tasks_head_ != nullptr) delete std::exchange(tasks_head_, tasks_head_->next_);
-}
+Poller::~Poller() = default;
 
 // ---- any thread ------------------------------------------------------------------------------
 
@@ -56,6 +59,14 @@ void Poller::Kick(PollTarget* target) {
   Wakeup();
 }
 
+void Poller::Post(PollerTask* task) {
+  if (delivering == this) return Enqueue(task);
+  task->next_ = posted_.load(std::memory_order_relaxed);
+  while (!posted_.compare_exchange_weak(task->next_, task, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+  }
+  Wakeup();
+}
+
 void Poller::Stop() {
   stop_.store(true, std::memory_order_seq_cst);
   Wakeup();
@@ -66,7 +77,11 @@ void Poller::CheckEvents() {
   if (sleep_.load(std::memory_order_seq_cst) == Sleep::kInLink) Wakeup();
 }
 
-// Whoever calls has left a command before; the driver announces its sleep before it looks for one (both seq_cst), so
+bool Poller::Called() const {
+  return commands_.load(std::memory_order_seq_cst) || posted_.load(std::memory_order_seq_cst) != nullptr;
+}
+
+// Whoever calls has left something before; the driver announces its sleep before it looks for one (both seq_cst), so
 // one of the two sees the other.
 void Poller::Wakeup() {
   switch (sleep_.load(std::memory_order_seq_cst)) {
@@ -98,6 +113,17 @@ void Poller::Enqueue(PollerTask* task) {
   tasks_tail_ = task;
 }
 
+void Poller::TakePosted() {
+  PollerTask* last_first = posted_.exchange(nullptr, std::memory_order_acquire);
+  PollerTask* in_order = nullptr;
+  while (last_first != nullptr) {
+    PollerTask* task = std::exchange(last_first, last_first->next_);
+    task->next_ = in_order;
+    in_order = task;
+  }
+  while (in_order != nullptr) Enqueue(std::exchange(in_order, in_order->next_));
+}
+
 bool Poller::RunTasks() {
   while (tasks_head_ != nullptr) {
     PollerTask* task = std::exchange(tasks_head_, tasks_head_->next_);
@@ -118,7 +144,7 @@ bool Poller::Run() {
     bool busy = false;
     if (!Pass(&busy)) return false;
     if (busy) continue;
-    if (SingleCheapLink()) {
+    if (SleepsInLink()) {
       SleepInLink();
       continue;
     }
@@ -144,7 +170,7 @@ void Poller::RunOnce() {
   }
   const bool cold = CoolIdle(/*all=*/true);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!cold || commands_.load(std::memory_order_seq_cst)) Wakeup();
+  if (!cold || Called()) Wakeup();
 }
 
 bool Poller::Pass(bool* busy) {
@@ -154,6 +180,11 @@ bool Poller::Pass(bool* busy) {
   } else if (entries_.size() > hot_.size() && !hot_.empty() &&
              Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
     Harvest(0);
+  }
+  if (posted_.load(std::memory_order_relaxed) != nullptr) {
+    TakePosted();
+    *busy = true;
+    if (!RunTasks()) return false;
   }
   bool left = false;
   // After a pause the first frame is dealt with before the next is looked for, which costs a cache miss.
@@ -175,16 +206,19 @@ bool Poller::Pass(bool* busy) {
 
 bool Poller::PollEntry(Entry& entry, int frames) {
   Link& link = entry.target->link();
-  switch (link.Poll(*entry.target, frames)) {
+  delivering = this;
+  const Link::Progress progress = link.Poll(*entry.target, frames);
+  if (progress == Link::Progress::kClosed) Remove(entry);
+  delivering = nullptr;
+  switch (progress) {
     case Link::Progress::kFrames:
       entry.last_busy_ticks = 0;
       return true;
     case Link::Progress::kClosed:
-      Remove(entry);
       return true;
     case Link::Progress::kIdle:
     case Link::Progress::kHeld:
-      if (!link.cheap_to_poll()) return !Cool(entry);
+      if (!link.cheap_to_poll() && !(entries_.size() == 1 && link.prefers_wait())) return !Cool(entry);
       return false;
   }
   return false;
@@ -202,7 +236,8 @@ void Poller::TakeCommands() {
   for (std::shared_ptr<PollTarget>& target : attach) {
     auto entry = std::make_shared<Entry>();
     entry->target = std::move(target);
-    epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {.ptr = entry->target.get()}};
+    entry->watched_events = kIncoming;
+    epoll_event event = {.events = kIncoming, .data = {.ptr = entry->target.get()}};
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry->target->link().event_fd(), &event);
     entries_.emplace(entry->target.get(), entry);
     entry->hot = true;
@@ -225,7 +260,7 @@ void Poller::Heat(const EntryPtr& entry) {
 bool Poller::Cool(Entry& entry) {
   Link& link = entry.target->link();
   if (!link.BeginSleep()) return false;
-  WatchWrite(entry);
+  Watch(entry, kIncoming | (link.wants_write() ? uint32_t{EPOLLOUT} : 0u));
   entry.hot = false;
   return true;
 }
@@ -268,17 +303,19 @@ void Poller::SleepInEpoll() {
   if (!CoolIdle(/*all=*/true)) return;
   SetWatched(false);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
+  if (!Called() && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
   active_();
 }
 
-bool Poller::SingleCheapLink() const {
-  return entries_.size() == 1 && hot_.size() == 1 && hot_[0]->target->link().cheap_to_poll();
+bool Poller::SleepsInLink() const {
+  return entries_.size() == 1 && hot_.size() == 1 && hot_[0]->target->link().prefers_wait();
 }
 
 void Poller::SleepInLink() {
   PollTarget* target = hot_[0]->target.get();
+  // What the link itself waits for must not wake those who watch fd() meanwhile.
+  if (!target->link().cheap_to_poll()) Watch(*hot_[0], 0);
   SetWatched(true);
   if (sleeping_in_ != target) {
     std::lock_guard lock(mu_);
@@ -286,7 +323,7 @@ void Poller::SleepInLink() {
   }
   sleep_.store(Sleep::kInLink, std::memory_order_seq_cst);
   bool slept = false;
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst) &&
+  if (!Called() && !stop_.load(std::memory_order_seq_cst) &&
       !check_events_.load(std::memory_order_seq_cst)) {
     slept = target->link().Wait(kNoDeadline);
   }
@@ -300,11 +337,9 @@ void Poller::SetWatched(bool watched) {
   watch_(watched);
 }
 
-void Poller::WatchWrite(Entry& entry) {
-  const bool wants = entry.target->link().wants_write();
-  if (wants == entry.watches_write) return;
-  entry.watches_write = wants;
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | (wants ? uint32_t{EPOLLOUT} : 0u), .data = {.ptr = entry.target.get()}};
+void Poller::Watch(Entry& entry, uint32_t events) {
+  if (std::exchange(entry.watched_events, events) == events) return;
+  epoll_event event = {.events = events, .data = {.ptr = entry.target.get()}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, entry.target->link().event_fd(), &event);
 }
 

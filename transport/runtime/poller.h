@@ -3,7 +3,7 @@
 //
 // A link is hot while it was busy lately: the poller looks at it in every pass, without a system call. Else it is cold:
 // armed, and in the poller's epoll, where the peer's doorbell reaches it. When nothing is hot the poller sleeps there;
-// with a single shared-memory link, in that link's own wait, which is cheaper.
+// with a single link, in that link's own wait if that is cheaper.
 //
 // The thread that drives is replaceable. Tasks (handlers) run at the top of the loop, with nothing of the poller
 // on the stack; when one is stuck, the housekeeper gives the poller to a stand-by thread (Steal()), and the stuck one
@@ -21,7 +21,7 @@
 
 #include "transport/base/fd.h"
 #include "transport/link.h"
-#include "transport/shm/spin.h"
+#include "transport/base/spin.h"
 
 namespace ipcrpc {
 
@@ -37,7 +37,7 @@ class PollTarget : public FrameSink, public std::enable_shared_from_this<PollTar
   virtual void OnClosed() = 0;
 };
 
-// Something to run on the driving thread, outside of OnFrame(). Deletes or recycles itself.
+// Something to run on the driving thread, outside of OnFrame(). It keeps itself, and the runtime, until it has run.
 class PollerTask {
  public:
   virtual ~PollerTask() = default;
@@ -61,6 +61,8 @@ class Poller {
   void Attach(std::shared_ptr<PollTarget> target);
   // Makes the poller look at the target at once (it wants space, has closed, …).
   void Kick(PollTarget* target);
+  // Runs the task soon, never inside of this call. It must not be waiting already.
+  void Post(PollerTask* task);
   // Ends Run().
   void Stop();
   size_t targets() const { return target_count_.load(std::memory_order_relaxed); }
@@ -72,7 +74,7 @@ class Poller {
   // that fd() tells when to call again.
   void RunOnce();
   int fd() const { return epoll_.get(); }
-  // From FrameSink::OnFrame(): runs once the link's turn is over.
+  // From FrameSink::OnFrame(): runs once the link's turn is over. Post() does this by itself where it can.
   void Enqueue(PollerTask* task);
 
   // ---- the housekeeper
@@ -89,13 +91,14 @@ class Poller {
   struct Entry {
     std::shared_ptr<PollTarget> target;
     bool hot = false;
-    bool watches_write = false;
+    uint32_t watched_events = 0;   // in the epoll
     uint64_t last_busy_ticks = 0;  // 0: busy since the last look
   };
   using EntryPtr = std::shared_ptr<Entry>;
 
   bool Pass(bool* busy);        // false: no longer driving
   bool RunTasks();              // false: no longer driving
+  void TakePosted();
   bool PollEntry(Entry& entry, int frames);  // true: it was busy
   void TakeCommands();
   void Harvest(int timeout_ms);
@@ -104,9 +107,11 @@ class Poller {
   bool CoolIdle(bool all);      // true when none is hot any more
   void SleepInEpoll();
   void SleepInLink();
-  bool SingleCheapLink() const;
-  void WatchWrite(Entry& entry);
+  bool SleepsInLink() const;
+  void Watch(Entry& entry, uint32_t events);
   void Remove(Entry& entry);
+  // Something was left for the driver that wakes it.
+  bool Called() const;
   void Wakeup();
   void SetWatched(bool watched);
   int HotPeerCpu() const;
@@ -132,6 +137,7 @@ class Poller {
   std::atomic<Sleep> sleep_{Sleep::kAwake};
   std::atomic<bool> check_events_{false};
   std::atomic<bool> commands_{false};
+  std::atomic<PollerTask*> posted_{nullptr};  // the last one first
   std::atomic<bool> stop_{false};
   std::atomic<size_t> target_count_{0};
   std::atomic<uint64_t> task_sequence_{0};

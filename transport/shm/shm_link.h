@@ -14,7 +14,7 @@
 #include "transport/shm/handshake.h"
 #include "transport/shm/ring.h"
 #include "transport/shm/segment.h"
-#include "transport/shm/spin.h"
+#include "transport/base/spin.h"
 
 namespace ipcrpc::shm {
 

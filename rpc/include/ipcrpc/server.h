@@ -28,6 +28,11 @@ class IPCRPC_EXPORT Service {
  protected:
   // In the constructor of a generated service, in the order of the .proto.
   void AddMethod(std::unique_ptr<internal::RpcServiceMethod> method) { methods_.push_back(std::move(method)); }
+  // By a generated layer on top: the method of that index in the .proto has this handler instead.
+  void MarkMethodCallback(int index, std::unique_ptr<internal::MethodHandler> handler) {
+    methods_[static_cast<size_t>(index)]->set_handler(std::move(handler));
+  }
+  internal::MethodHandler* GetHandler(int index) const { return methods_[static_cast<size_t>(index)]->handler(); }
 
  private:
   std::vector<std::unique_ptr<internal::RpcServiceMethod>> methods_;
