@@ -13,10 +13,11 @@ if(NOT IPCRPC_WITH_GRPC)
   message(STATUS "gRPC C++ is not used (libgrpc++-dev and protobuf-compiler-grpc, no sanitizer): nothing is compared with it")
 endif()
 
-# grpc_generate(TARGET t PROTOS a.proto … [IMPORT_DIR dir]): what ipcrpc_generate() does, of gRPC: a.pb.* and a.grpc.pb.*.
-# PROTOS are paths below the import directory, by default that of the calling CMakeLists.txt.
+# grpc_generate(TARGET t PROTOS a.proto … [IMPORT_DIR dir] [SERVICES_ONLY]): what ipcrpc_generate() does, of gRPC: a.pb.* and
+# a.grpc.pb.*. PROTOS are paths below the import directory, by default that of the calling CMakeLists.txt. SERVICES_ONLY: without
+# a.pb.*, which the program has from elsewhere.
 function(grpc_generate)
-  cmake_parse_arguments(PARSE_ARGV 0 ARG "" "TARGET;IMPORT_DIR" "PROTOS")
+  cmake_parse_arguments(PARSE_ARGV 0 ARG "SERVICES_ONLY" "TARGET;IMPORT_DIR" "PROTOS")
   if(NOT ARG_IMPORT_DIR)
     set(ARG_IMPORT_DIR "${CMAKE_CURRENT_SOURCE_DIR}")
   endif()
@@ -24,10 +25,15 @@ function(grpc_generate)
   file(MAKE_DIRECTORY "${out}")
   foreach(proto IN LISTS ARG_PROTOS)
     string(REGEX REPLACE "\\.proto$" "" base "${out}/${proto}")
-    set(generated "${base}.pb.h" "${base}.pb.cc" "${base}.grpc.pb.h" "${base}.grpc.pb.cc")
+    set(generated "${base}.grpc.pb.h" "${base}.grpc.pb.cc")
+    set(cpp_out)
+    if(NOT ARG_SERVICES_ONLY)
+      list(APPEND generated "${base}.pb.h" "${base}.pb.cc")
+      set(cpp_out "--cpp_out=${out}")
+    endif()
     add_custom_command(
       OUTPUT ${generated}
-      COMMAND protobuf::protoc "-I${ARG_IMPORT_DIR}" "--cpp_out=${out}" "--grpc_out=${out}"
+      COMMAND protobuf::protoc "-I${ARG_IMPORT_DIR}" ${cpp_out} "--grpc_out=${out}"
               "--plugin=protoc-gen-grpc=${GRPC_CPP_PLUGIN}" "${proto}"
       DEPENDS "${ARG_IMPORT_DIR}/${proto}" protobuf::protoc
       COMMENT "Generating gRPC's stubs of ${proto}"

@@ -6,3 +6,5 @@ s,([<"])grpcpp/,\1ipcrpc/,
 s/\.grpc\.pb\.h/.ipcrpc.pb.h/
 s/\bGRPC_(CHANNEL|ARG)_/IPCRPC_\1_/g
 s/\bgrpc_connectivity_state\b/ipcrpc_connectivity_state/g
+# What is generated from gRPC's own protos (grpc.health.v1 and the like) keeps the name of its package.
+s/\bipcrpc::(health|reflection|channelz)::(v1\w*)\b/grpc::\1::\2/g
