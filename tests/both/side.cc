@@ -88,16 +88,18 @@ class ThisSide final : public Side {
   std::vector<std::string> Services() override {
     Request request;
     request.set_list_services("*");
+    const Response response = Ask(request);
     std::vector<std::string> names;
-    for (const auto& service : Ask(request).list_services_response().service()) names.push_back(service.name());
+    for (const auto& service : response.list_services_response().service()) names.push_back(service.name());
     return names;
   }
 
   std::vector<std::string> FilesWith(const std::string& symbol) override {
     Request request;
     request.set_file_containing_symbol(symbol);
+    const Response response = Ask(request);
     std::vector<std::string> names;
-    for (const std::string& bytes : Ask(request).file_descriptor_response().file_descriptor_proto()) {
+    for (const std::string& bytes : response.file_descriptor_response().file_descriptor_proto()) {
       google::protobuf::FileDescriptorProto file;
       if (file.ParseFromString(bytes)) names.push_back(file.name());
     }
