@@ -31,6 +31,7 @@ struct Capabilities {
   bool credentials = false;    // the kernel vouches for the peer's uid
   bool pollable = true;        // event_fd() can sit in an epoll
   bool detects_death = false;  // the kernel tells at once when the peer is gone
+  bool many_connections = true;  // an address is good for any number of links, not for one alone
 };
 
 // Who gets what arrives on a link. Called by the holder of the receive role, from Poll().
@@ -147,6 +148,8 @@ class Listener {
   // Takes what is pending: `on_link` gets each link that is complete. Never blocks; a peer that is
   // slow or wrong in its handshake delays nobody and is dropped after a time.
   virtual void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) = 0;
+  // No link will come any more, and fd() stays silent: the address was good for one alone. Asked after OnReadable().
+  virtual bool exhausted() const { return false; }
 };
 
 }  // namespace ipcrpc

@@ -22,7 +22,8 @@ using namespace std::chrono_literals;
 constexpr int kKills = 200;
 constexpr auto kHung = 20s;  // a call that takes longer did not end
 
-constexpr std::string_view kAddresses[] = {"shm:kill", "unix:kill"};
+constexpr std::string_view kAddresses[] = {"shm:kill", "shm:kill?segment=posix&wake=sem", "shm:kill?segment=sysv&wake=sysvsem",
+                                           "unix:kill"};
 
 Status CallOnce(Methods::Stub& stub, uint32_t kind) {
   ClientContext context;

@@ -182,8 +182,9 @@ bool StreamLink::ReadMore(bool gone) {
   if (got < 0 && errno == EAGAIN && !gone) return true;
   const std::string how =
       got == 0 || errno == EAGAIN || errno == ECONNRESET ? "" : Cat(" (", strerror(errno), ")");
-  Close(absl::UnavailableError(
-      Cat("the peer at ", options_.description, " is gone", in_.DescribePartial(), how)));
+  std::string what = options_.epitaph ? options_.epitaph() : "";
+  if (what.empty()) what = Cat("the peer at ", options_.description, " is gone");
+  Close(absl::UnavailableError(Cat(what, in_.DescribePartial(), how)));
   return false;
 }
 

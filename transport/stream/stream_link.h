@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -39,6 +40,8 @@ class StreamLink final : public Link {
     Capabilities capabilities;
     PeerIdentity peer;
     std::string description;
+    // Says how the peer ended, asked once when its end of the stream is seen; "" or none: that it is gone.
+    std::function<std::string()> epitaph = {};
   };
 
   // Over one socket, both ways.
