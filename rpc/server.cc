@@ -1,6 +1,7 @@
 // Server and ServerBuilder: addresses and services put together.
 #include "ipcrpc/server.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/log.h"
 #include "transport/base/strings.h"
 #include "transport/scheme.h"
 
@@ -51,7 +53,29 @@ class RunningServer final : public Server {
     ShutdownNs(kNoDeadline);
   }
 
+  std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) override {
+    std::lock_guard lock(mu_);
+    if (inproc_address_.empty()) {
+      static std::atomic<uint64_t> next{0};
+      inproc_address_ = Cat("inproc:server-", next.fetch_add(1));
+      if (!shutting_down_) ListenInProcess();
+    }
+    return CreateCustomChannel(inproc_address_, arguments);
+  }
+
  private:
+  // mu_ held, before the shutdown.
+  void ListenInProcess() {
+    absl::StatusOr<Address> address = ParseAddress(inproc_address_);
+    absl::StatusOr<std::unique_ptr<Listener>> listener = address.ok() ? ipcrpc::Listen(*address) : address.status();
+    if (!listener.ok()) {
+      Log(LogSeverity::kWarning, Cat("no in-process channel: ", MessageOf(listener.status())));
+      return;
+    }
+    listening_.push_back(core_->runtime().Listen(
+        *std::move(listener), [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); }, [] {}));
+  }
+
   void ShutdownNs(int64_t deadline_ns) override {
     if (!fork_guard_.ours()) return;  // it is the parent's
     core_->LimitDrain(deadline_ns);
@@ -73,6 +97,7 @@ class RunningServer final : public Server {
   const std::vector<std::unique_ptr<Service>> own_services_;
   const std::shared_ptr<rpc::ServerCore> core_;
   std::vector<uint64_t> listening_;
+  std::string inproc_address_;  // once somebody has asked for a channel
   std::mutex mu_;
   std::condition_variable changed_;
   bool deserted_ = false;

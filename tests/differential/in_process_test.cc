@@ -21,5 +21,18 @@ TEST_F(InProcessTest, ServesCallsWithinItsProcess) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST_F(InProcessTest, NeedsNoAddressAndEndsWithTheServer) {
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&service_);
+  server_ = builder.BuildAndStart();
+  ASSERT_NE(server_, nullptr);
+  const auto stub = Methods::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
+  const auto second = Methods::NewStub(server_->InProcessChannel(grpc::ChannelArguments()));
+  EXPECT_TRUE(CallOn(*stub).ok());
+  EXPECT_TRUE(CallOn(*second).ok());
+  StopServer();
+  EXPECT_EQ(CallOn(*stub).error_code(), StatusCode::UNAVAILABLE);
+}
+
 }  // namespace
 }  // namespace differential

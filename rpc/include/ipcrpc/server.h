@@ -57,6 +57,9 @@ class IPCRPC_EXPORT Server {
   // socketpair:) shuts down here once they have hung up: nobody else can come.
   virtual void Wait() = 0;
 
+  // A channel to this server within the process, by no address that others know.
+  virtual std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) = 0;
+
  private:
   virtual void ShutdownNs(int64_t deadline_ns) = 0;
 };
