@@ -18,12 +18,20 @@ namespace {
 class Directory : public ::testing::Environment {
  public:
   void SetUp() override {
+    // A death test's child does not come to its end: it is its parent's guest.
+    if (const char* const parents = getenv("DIFFERENTIAL_DIRECTORY")) {
+      path_ = parents;
+      return;
+    }
     std::string pattern = (std::filesystem::temp_directory_path() / "differential-XXXXXX").string();
     ASSERT_NE(mkdtemp(pattern.data()), nullptr);
     path_ = pattern;
+    owner_ = true;
+    setenv("DIFFERENTIAL_DIRECTORY", path_.c_str(), 1);
     setenv("IPCRPC_RUNTIME_DIR", path_.c_str(), 1);
   }
   void TearDown() override {
+    if (!owner_) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -31,6 +39,7 @@ class Directory : public ::testing::Environment {
 
  private:
   std::string path_;
+  bool owner_ = false;
 };
 auto* const directory = dynamic_cast<Directory*>(::testing::AddGlobalTestEnvironment(new Directory));
 
@@ -45,7 +54,7 @@ std::string FreshAddress() {
   static std::atomic<int> next{0};
   const char* pattern = getenv("DIFFERENTIAL_ADDRESS");
   EXPECT_NE(pattern, nullptr) << "set DIFFERENTIAL_ADDRESS, such as unix:{dir}/{name}";
-  return Replaced(Replaced(pattern == nullptr ? "" : pattern, "{dir}", directory->path()), "{name}", "d" + std::to_string(next++));
+  return Replaced(Replaced(pattern == nullptr ? "" : pattern, "{dir}", directory->path()), "{name}", "d" + std::to_string(getpid()) + "-" + std::to_string(next++));
 }
 
 bool Settles(const std::atomic<int>& count) {
