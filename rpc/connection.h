@@ -70,7 +70,7 @@ class Connection : public PollTarget {
   bool WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns);
   // Makes the holder of the receive role look at the link, or at what it waits for.
   void KickHolder();
-  // Client, before a call on a connection that was idle: takes note of what the server has said meanwhile.
+  // Client, before a call on a connection that was idle, and between writes: takes note of what the server has said meanwhile.
   void CatchUp();
 
   // ---- for calls that nobody waits for -------------------------------------------------------

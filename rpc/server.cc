@@ -81,11 +81,35 @@ class RunningServer final : public Server {
 
   bool relieved() const override { return relieved_.load(std::memory_order_acquire); }
 
+  std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) override {
+    std::lock_guard lock(mu_);
+    if (inproc_address_.empty()) {
+      static std::atomic<uint64_t> next{0};
+      inproc_address_ = Cat("inproc:server-", next.fetch_add(1));
+      if (!shutting_down_) ListenInProcess();
+    }
+    return CreateCustomChannel(inproc_address_, arguments);
+  }
+
  private:
   struct Listening {
     uint64_t id;
     std::shared_ptr<Listener> listener;
   };
+
+  // mu_ held, before the shutdown.
+  void ListenInProcess() {
+    absl::StatusOr<Address> address = ParseAddress(inproc_address_);
+    absl::StatusOr<std::unique_ptr<Listener>> made = address.ok() ? ipcrpc::Listen(*address) : address.status();
+    if (!made.ok()) {
+      Log(LogSeverity::kWarning, Cat("no in-process channel: ", MessageOf(made.status())));
+      return;
+    }
+    const std::shared_ptr<Listener> listener = *std::move(made);
+    const uint64_t id = core_->runtime().Listen(
+        listener, [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); }, [] {});
+    listening_.push_back({id, listener});
+  }
 
   void ShutdownNs(int64_t deadline_ns) override {
     if (!fork_guard_.ours()) return;  // it is the parent's
@@ -149,6 +173,7 @@ class RunningServer final : public Server {
   std::unique_ptr<takeover::Offer> offer_;
   uint64_t offer_watch_ = 0;
   std::atomic<bool> relieved_{false};
+  std::string inproc_address_;  // once somebody has asked for a channel
   std::mutex mu_;
   std::condition_variable changed_;
   bool deserted_ = false;

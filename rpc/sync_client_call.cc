@@ -41,6 +41,7 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     const uint8_t flags = options.is_last_message() ? uint8_t{rpc::kHalfCloses} : uint8_t{0};
     if (EnsureBegun(&message, flags)) return stream_ != nullptr && AwaitDrained();
     if (stream_ == nullptr || OutOfTime()) return false;
+    connection_->CatchUp();  // who only writes would learn late of the end of the call
     return AwaitSent(SendMessage(message, options.is_last_message()));
   }
 
@@ -161,8 +162,8 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     const auto done = [this] { return stream_->over() || stream_->Drained(); };
     if (!done()) Await(done);
     connection_->DriveWhileUnsent();
-    // The server may have ended the call without waiting for this message.
-    return !stream_->over();
+    // The server may have ended the call without waiting for this message; or with OK, having had all there was.
+    return half_closed_ ? stream_->ok() : !stream_->over();
   }
 
   bool AwaitMessage() {

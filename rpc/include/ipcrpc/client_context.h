@@ -32,6 +32,11 @@ class PropagationOptions {
   PropagationOptions& disable_deadline_propagation() { deadline_ = false; return *this; }
   PropagationOptions& enable_cancellation_propagation() { cancellation_ = true; return *this; }
   PropagationOptions& disable_cancellation_propagation() { cancellation_ = false; return *this; }
+  // Taken for compatibility: nothing is traced across calls.
+  PropagationOptions& enable_census_stats_propagation() { return *this; }
+  PropagationOptions& disable_census_stats_propagation() { return *this; }
+  PropagationOptions& enable_census_tracing_propagation() { return *this; }
+  PropagationOptions& disable_census_tracing_propagation() { return *this; }
   bool deadline() const { return deadline_; }
   bool cancellation() const { return cancellation_; }
 

@@ -9,6 +9,7 @@
 #include "ipcrpc/server_context.h"
 #include "ipcrpc/status.h"
 #include "ipcrpc/support/byte_buffer.h"
+#include "ipcrpc/support/channel_arguments.h"
 #include "ipcrpc/support/client_callback.h"
 #include "ipcrpc/support/error_details.h"
 #include "ipcrpc/support/message_allocator.h"

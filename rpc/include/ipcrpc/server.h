@@ -60,6 +60,9 @@ class IPCRPC_EXPORT Server {
   // A successor has taken over: this server accepts nobody any more, finishes its calls, and Wait() returns then.
   virtual bool relieved() const = 0;
 
+  // A channel to this server within the process, by no address that others know.
+  virtual std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) = 0;
+
  private:
   virtual void ShutdownNs(int64_t deadline_ns) = 0;
 };
@@ -78,8 +81,13 @@ class IPCRPC_EXPORT ServerBuilder {
   ServerBuilder& RegisterService(Service* service);
   ServerBuilder& SetMaxReceiveMessageSize(int bytes);
   ServerBuilder& SetMaxSendMessageSize(int bytes);
+  ServerBuilder& SetMaxMessageSize(int bytes) { return SetMaxReceiveMessageSize(bytes); }
   ServerBuilder& AddChannelArgument(const std::string& key, int value);
   ServerBuilder& AddChannelArgument(const std::string& key, const std::string& value);
+
+  // Taken for compatibility: the runtime has its own measure of threads (Runtime::WithThreads()).
+  enum SyncServerOption { NUM_CQS, MIN_POLLERS, MAX_POLLERS, CQ_TIMEOUT_MSEC };
+  ServerBuilder& SetSyncServerOption(SyncServerOption, int) { return *this; }
 
   // Served by this runtime instead of the process's default one.
   ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);
