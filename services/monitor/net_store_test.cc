@@ -222,15 +222,6 @@ TEST_F(NetStoreTest, ARevisionOutsideTheHistoryIsRefused) {
   EXPECT_TRUE(store_.Watch(request).ok());
 }
 
-TEST_F(NetStoreTest, AWatcherThatFallsBehindIsTold) {
-  auto watcher = store_.Watch({});
-  ASSERT_TRUE(watcher.ok());
-  AddRoutes(101);
-  EXPECT_EQ(Take(watcher->get()), "ADDED lo");
-  EXPECT_EQ(Take(watcher->get()), "ADDED eth0");
-  EXPECT_EQ(Take(watcher->get()), "OUT_OF_RANGE");
-}
-
 TEST_F(NetStoreTest, HistoryIsBoundedByBytesToo) {
   NetStore::Options options = MakeOptions();
   options.history_bytes_max = 1;

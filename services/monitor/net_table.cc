@@ -86,11 +86,13 @@ void NetTable::ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* sus
     Upsert(std::move(item), emit, suspects);
   } else if (replaces && siblings.size() == 1) {
     // The one that was there has turned into this one.
-    ObjectPtr before = siblings[0]->second;
-    objects_.erase(siblings[0]);
-    auto moved = objects_.emplace(item.key, before).first;
+    Unrefer(siblings[0]);
+    auto node = objects_.extract(siblings[0]);
+    std::string old_key = std::exchange(node.key(), item.key);
+    auto moved = objects_.insert(std::move(node)).position;
+    Refer(moved);
     Resolve(links_, &item.object);
-    Update(moved, std::move(item.object), emit);
+    Update(moved, std::move(item.object), emit, std::move(old_key));
   } else if (replaces || (family == AF_INET6 && (!route.gateway().empty() || route.nexthops_size() > 0))) {
     doubt();
   } else {
@@ -130,27 +132,29 @@ void NetTable::Upsert(NetItem item, const Emit& emit, Suspects* suspects) {
     Update(entry, std::move(item.object), emit);
     return;
   }
-  CountReferences(item.object, +1);
   if (item.object.has_link()) SuspectPeers(item.object.link(), /*removed=*/false, suspects);
   auto object = std::make_shared<const v1::NetObject>(std::move(item.object));
-  objects_.emplace(std::move(item.key), object);
-  emit({v1::NetEvent::ADDED, object, nullptr, {}});
+  entry = objects_.emplace(std::move(item.key), object).first;
+  Refer(entry);
+  emit({v1::NetEvent::ADDED, object, nullptr, {}, entry->first, ""});
 }
 
-void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit) {
-  if (Same(*entry->second, object)) return;
+void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit, std::string old_key) {
+  if (Same(*entry->second, object) && old_key.empty()) return;
   ObjectPtr old = entry->second;
-  CountReferences(*old, -1);
-  CountReferences(object, +1);
+  Unrefer(entry);
   entry->second = std::make_shared<const v1::NetObject>(std::move(object));
-  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second)});
+  Refer(entry);
+  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second), entry->first,
+        std::move(old_key)});
 }
 
 void NetTable::Remove(Iterator entry, const Emit& emit, Suspects* suspects) {
   ObjectPtr object = entry->second;
-  CountReferences(*object, -1);
+  Unrefer(entry);
+  std::string key = entry->first;
   objects_.erase(entry);
-  emit({v1::NetEvent::REMOVED, object, nullptr, {}});
+  emit({v1::NetEvent::REMOVED, object, nullptr, {}, std::move(key), ""});
   if (object->has_link()) {
     uint32_t index = object->link().ifindex();
     links_.erase(index);
@@ -180,8 +184,8 @@ void NetTable::NoteLink(const NetItem& item, Suspects* suspects) {
 }
 
 void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects) {
-  if (removed && references_.count(link.ifindex()) != 0) {
-    for (Iterator entry : Range(KindPrefix(v1::NetObject::LINK))) {
+  if (auto references = references_.find(link.ifindex()); removed && references != references_.end()) {
+    for (const Entry* entry : references->second.links) {
       const v1::Link& other = entry->second->link();
       if (other.link_index() == link.ifindex() && !other.has_link_netnsid()) suspects->links.insert(other.ifindex());
     }
@@ -194,39 +198,31 @@ void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspec
 }
 
 void NetTable::AfterLinks(const Emit& emit) {
+  if (changed_links_.empty()) return;
   std::map<uint32_t, bool> changed;
   changed.swap(changed_links_);
-  bool names_changed = false, links_refer = false, others_refer = false;
+  bool names_changed = false;
+  std::set<std::string> again;
   for (const auto& [index, named] : changed) {
     names_changed |= named;
     auto references = references_.find(index);
     if (references == references_.end()) continue;
-    links_refer |= references->second.links != 0;
+    for (const Entry* entry : references->second.links) again.insert(entry->first);
     // Of a link that is gone, what else refers to it goes too, by its own message or when routes are read again.
-    others_refer |= references->second.others != 0 && named && links_.count(index) != 0;
+    if (!named || links_.count(index) == 0) continue;
+    for (const Entry* entry : references->second.others) again.insert(entry->first);
   }
-  if (links_refer || others_refer) {
-    auto refers = [&](const v1::NetObject& object) {
-      bool found = false;
-      ForEachIndex(object, [&](uint32_t index) { found |= changed.count(index) != 0; });
-      return found;
-    };
-    ResolveAgain(others_refer ? "" : KindPrefix(v1::NetObject::LINK), refers, emit);
-  }
+  for (const std::string& key : again) ResolveAgain(objects_.find(key), emit);
   if (!names_changed) return;
-  ResolveAgain(KindPrefix(v1::NetObject::RULE),
-               [](const v1::NetObject& object) { return !object.rule().iif().empty() || !object.rule().oif().empty(); },
-               emit);
+  for (Iterator entry : Range(KindPrefix(v1::NetObject::RULE))) {
+    if (!entry->second->rule().iif().empty() || !entry->second->rule().oif().empty()) ResolveAgain(entry, emit);
+  }
 }
 
-void NetTable::ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,
-                            const Emit& emit) {
-  for (Iterator entry : Range(prefix)) {
-    if (!which(*entry->second)) continue;
-    v1::NetObject object = *entry->second;
-    Resolve(links_, &object);
-    Update(entry, std::move(object), emit);
-  }
+void NetTable::ResolveAgain(Iterator entry, const Emit& emit) {
+  v1::NetObject object = *entry->second;
+  Resolve(links_, &object);
+  Update(entry, std::move(object), emit);
 }
 
 void NetTable::CheckGotos(int family, const Emit& emit) {
@@ -241,11 +237,19 @@ void NetTable::CheckGotos(int family, const Emit& emit) {
   }
 }
 
-void NetTable::CountReferences(const v1::NetObject& object, int step) {
-  ForEachIndex(object, [&](uint32_t index) {
-    References& count = references_[index];
-    (object.has_link() ? count.links : count.others) += static_cast<uint32_t>(step);
-    if (count.links == 0 && count.others == 0) references_.erase(index);
+void NetTable::Refer(Iterator entry) {
+  ForEachIndex(*entry->second, [&](uint32_t index) {
+    References& references = references_[index];
+    (entry->second->has_link() ? references.links : references.others).insert(&*entry);
+  });
+}
+
+void NetTable::Unrefer(Iterator entry) {
+  ForEachIndex(*entry->second, [&](uint32_t index) {
+    auto references = references_.find(index);
+    if (references == references_.end()) return;  // an object may name an index twice
+    (entry->second->has_link() ? references->second.links : references->second.others).erase(&*entry);
+    if (references->second.links.empty() && references->second.others.empty()) references_.erase(references);
   });
 }
 

@@ -27,6 +27,9 @@ struct Difference {
   ObjectPtr now;
   ObjectPtr old;
   std::vector<std::string> changed;
+  // Where the object is, and where it was before it turned into another (else empty).
+  std::string key;
+  std::string old_key;
 };
 
 // What must be read again, because the kernel changes it without a word or in a way that one message
@@ -57,21 +60,26 @@ class NetTable {
 
  private:
   using Iterator = std::map<std::string, ObjectPtr>::iterator;
+  using Entry = std::map<std::string, ObjectPtr>::value_type;
+  struct EntryLess {
+    bool operator()(const Entry* a, const Entry* b) const { return a->first < b->first; }
+  };
 
   void ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* suspects);
   void Upsert(NetItem item, const Emit& emit, Suspects* suspects);
   void Remove(Iterator entry, const Emit& emit, Suspects* suspects);
   // Puts `object` at `entry`, telling the difference.
-  void Update(Iterator entry, v1::NetObject object, const Emit& emit);
-  void CountReferences(const v1::NetObject& object, int step);
+  // `old_key`: where it was.
+  void Update(Iterator entry, v1::NetObject object, const Emit& emit, std::string old_key = "");
+  void Refer(Iterator entry);
+  void Unrefer(Iterator entry);
   // Takes what others need to know of a link; remembers what changed for AfterLinks.
   void NoteLink(const NetItem& item, Suspects* suspects);
   // The other end of a veth pair comes, goes to another namespace and returns without a word about this end.
   void SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects);
   // Resolves again what refers to links that changed.
   void AfterLinks(const Emit& emit);
-  void ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,
-                    const Emit& emit);
+  void ResolveAgain(Iterator entry, const Emit& emit);
   // Marks the rules of a family whose goto leads nowhere.
   void CheckGotos(int family, const Emit& emit);
   bool HasPrefix(std::string_view prefix) const;
@@ -80,10 +88,10 @@ class NetTable {
   std::map<std::string, ObjectPtr> objects_;
   LinkTable links_;
   std::unordered_map<uint32_t, uint32_t> link_flags_;
-  // How many objects refer to an interface index; only those that some do.
+  // The objects that refer to an interface index, by their places in objects_; only those that some do.
   struct References {
-    uint32_t links = 0;
-    uint32_t others = 0;
+    std::set<const Entry*, EntryLess> links;
+    std::set<const Entry*, EntryLess> others;
   };
   std::unordered_map<uint32_t, References> references_;
   // Links that changed since AfterLinks: in name or existence (true), or in state alone (false).

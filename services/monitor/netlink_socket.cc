@@ -26,6 +26,8 @@ absl::StatusOr<OwnedFd> OpenSocket(int type_flags) {
   // Refusals then come with words. Old kernels lack it, and do no harm.
   int on = 1;
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+  // And without a copy of the request, of which we have the original.
+  setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
@@ -121,7 +123,8 @@ OwnedFd::~OwnedFd() {
   if (fd_ >= 0) close(fd_);
 }
 
-NetlinkEvents::NetlinkEvents(OwnedFd fd) : fd_(std::move(fd)), buffer_(kBufferBytes) {}
+NetlinkEvents::NetlinkEvents(OwnedFd fd, int buffer_bytes)
+    : fd_(std::move(fd)), buffer_bytes_(buffer_bytes), buffer_(kBufferBytes) {}
 
 absl::StatusOr<NetlinkEvents> NetlinkEvents::Open(const std::vector<int>& groups, int buffer_bytes) {
   auto fd = OpenSocket(SOCK_NONBLOCK);
@@ -135,7 +138,11 @@ absl::StatusOr<NetlinkEvents> NetlinkEvents::Open(const std::vector<int>& groups
       return absl::ErrnoToStatus(errno, absl::StrCat("cannot join rtnetlink group ", group));
     }
   }
-  return NetlinkEvents(std::move(*fd));
+  // The kernel says twice what it gives, as half is for its own bookkeeping.
+  int given = 0;
+  socklen_t size = sizeof given;
+  getsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &given, &size);
+  return NetlinkEvents(std::move(*fd), given / 2);
 }
 
 absl::StatusOr<NetlinkEvents::Result> NetlinkEvents::Receive(const MessageVisitor& visit) {
@@ -202,10 +209,10 @@ absl::StatusOr<NetlinkQuery::Progress> NetlinkQuery::Receive(bool is_dump, bool*
   return done ? Progress::kDone : Progress::kMore;
 }
 
-absl::Status NetlinkQuery::Dump(nlmsghdr* request, int tries, const std::function<void()>& begin_again,
+absl::Status NetlinkQuery::Dump(nlmsghdr* request, int tries, const std::function<void(int attempt)>& begin_again,
                                 const MessageVisitor& visit) {
   for (int attempt = 0; attempt < tries; ++attempt) {
-    if (attempt > 0) begin_again();
+    if (attempt > 0) begin_again(attempt);
     if (absl::Status status = Send(request, NLM_F_DUMP); !status.ok()) return status;
     bool interrupted = false;
     Progress progress = Progress::kMore;
