@@ -30,7 +30,14 @@ struct Options {
   bool snapshots = true;
   std::string snapshot_base;
   uint64_t snapshot_interval_ms = 1000;
+  std::vector<std::string> netns;
+  uint64_t history = 16'384;
+  int netlink_buffer = 16 << 20;
+  uint64_t verify_interval_ms = 60'000;
 };
+
+// Of messages, for each change that the history may hold.
+constexpr size_t kHistoryBytesPerChange = 512;
 
 void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
 
@@ -73,8 +80,14 @@ int Serve(const Options& options) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
-  auto net_monitor =
-      NetMonitor::Start([](const absl::Status& problem) { Say(std::string(problem.message())); });
+  NetMonitor::Options net_options;
+  net_options.netns = options.netns;
+  net_options.store.history_events_max = options.history;
+  net_options.store.history_bytes_max = options.history * kHistoryBytesPerChange;
+  net_options.collector.receive_buffer_bytes = options.netlink_buffer;
+  net_options.collector.verify_interval = std::chrono::milliseconds(options.verify_interval_ms);
+  auto net_monitor = NetMonitor::Start(
+      net_options, [](const absl::Status& problem) { Say(std::string(problem.message())); });
   if (!net_monitor.ok()) {
     Say(std::string(net_monitor.status().message()));
     return 1;
@@ -100,6 +113,7 @@ int Serve(const Options& options) {
         &Say);
   }
   for (const std::string& address : options.addresses) Say("listening on " + address);
+  if (!(*net_monitor)->warning().empty()) Say((*net_monitor)->warning());
 
   int signal;
   sigwait(&ends, &signal);
@@ -134,6 +148,26 @@ int Main(int argc, char** argv) {
          "How often NAME.system is published (NAME.net is at every change), 10ms to 1d; 1s if left out")
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
+      ->option_text("TIME");
+  app.add_option("--netns", options.netns,
+                 "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
+                 "a path with a slash; needs CAP_SYS_ADMIN")
+      ->take_all()
+      ->type_name("NAME");
+  app.add_option("--history", options.history,
+                 "How many changes are kept for watchers and for lists of the past; 16384 if left out")
+      ->check(CLI::Range(1, 10'000'000))
+      ->type_name("CHANGES");
+  app.add_option("--netlink-buffer", options.netlink_buffer,
+                 "Room for notifications that we have not yet read; what is more is lost, told, and made good "
+                 "by reading everything anew; 16MB if left out")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(1, 1 << 30))
+      ->option_text("SIZE");
+  app.add_option("--verify-interval", options.verify_interval_ms,
+                 "How long after a change everything is read anew, to find what the kernel did not announce (ten "
+                 "times that when nothing changes); 0s = never; 1m if left out")
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->option_text("TIME");
   app.add_flag("--no-snapshots", no_snapshots, "Publish none");
   try {
