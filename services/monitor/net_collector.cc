@@ -24,8 +24,7 @@ namespace {
 constexpr int kDatagramsPerStep = 1024;
 constexpr size_t kBatchMax = 128;
 
-// Datagrams thrown away before everything is listed anew; under a flood that outruns even this, the next
-// loss begins it all again.
+// Datagrams thrown away at once, before everything is listed anew.
 constexpr int kDiscardMax = 1 << 20;
 
 // After the kernel refused to list.
@@ -186,19 +185,30 @@ absl::Status NetCollector::EnterGap() {
   ++stats_.overruns;
   if (in_gap_) return absl::OkStatus();
   in_gap_ = true;
+  last_discard_ = Clock::now();
+  next_relist_ = std::max(next_relist_, last_discard_ + options_.calm_max);
   NetStore::Writer(store_, options_.netns_number).Overrun();
   return Listen(false);
 }
 
-absl::Status NetCollector::RelistAfterOverrun() {
-  const Clock::time_point begin = Clock::now();
-  if (begin < next_relist_) return absl::OkStatus();
-  // What is still in the socket is older than the lists to come.
+// Whether there was anything. Under a flood that outruns it, the next loss begins it all again.
+absl::StatusOr<bool> NetCollector::Discard() {
+  last_discard_ = Clock::now();
   for (int i = 0; i < kDiscardMax; ++i) {
     auto result = events_.Receive([](const nlmsghdr*) {});
     if (!result.ok()) return result.status();
-    if (*result == NetlinkEvents::Result::kEmpty) break;
+    if (*result == NetlinkEvents::Result::kEmpty) return i > 0;
   }
+  return true;
+}
+
+absl::Status NetCollector::RelistAfterOverrun() {
+  const Clock::time_point begin = Clock::now();
+  if (begin < next_relist_ && begin < last_discard_ + options_.calm) return absl::OkStatus();
+  // What is still in the socket is older than the lists to come. While more comes, listing can wait.
+  auto more = Discard();
+  if (!more.ok()) return more.status();
+  if (*more && begin < next_relist_) return absl::OkStatus();
   // All links and routes are about to be read.
   suspects_.clear();
   dirty_links_.clear();
@@ -323,8 +333,9 @@ absl::Status NetCollector::ListInto(const Scope& scope) {
   bool consistent = true;
   auto items = List(scope, &consistent);
   if (!items.ok()) return items.status();
+  Replacement replacement = store_->Compare(options_.netns_number, PrefixOf(scope), *std::move(items));
   NetStore::Writer writer(store_, options_.netns_number);
-  writer.Replace(PrefixOf(scope), std::move(*items), consistent);
+  writer.Replace(std::move(replacement), consistent);
   Suspect(writer.suspects());
   return absl::OkStatus();
 }
@@ -337,7 +348,11 @@ void NetCollector::Suspect(const Suspects& suspects) {
 // The socket may stay silent, so that what is still to be done needs the timer.
 void NetCollector::ArmForWhatIsLeft() {
   Clock::time_point when = NextVerify();
-  if (in_gap_ || !suspects_.empty()) when = next_relist_;
+  if (in_gap_) {
+    when = std::min(next_relist_, last_discard_ + options_.calm);
+  } else if (!suspects_.empty()) {
+    when = next_relist_;
+  }
   if (!in_gap_ && !dirty_links_.empty()) when = Clock::now();
   if (when != Clock::time_point::max()) SetTimer(when);
 }

@@ -25,7 +25,7 @@ namespace ipcrpc::monitor {
 // notifications, for what the kernel changes without a word (see Suspects), seldom to verify, and when asked to.
 //
 // In a storm it takes in what it can. What the kernel dropped it makes good by lists, which may take a fifth of
-// the time at most; between them it does not even read, so that the kernel drops at little cost to anybody.
+// the time at most while the storm lasts; until then it hardly reads, so that the kernel drops at little cost.
 //
 // Any thread may call anything, one after the other inside. The store must outlive it.
 class NetCollector {
@@ -40,6 +40,9 @@ class NetCollector {
     std::chrono::milliseconds dump_backoff{5};
     // Between two lists of what the kernel changes in silence; more when listing takes long.
     std::chrono::milliseconds relist_interval{50};
+    // After a loss everything is listed anew when no more has come for so long, or when as much as that has passed.
+    std::chrono::milliseconds calm{30};
+    std::chrono::milliseconds calm_max{200};
     // So long after the last list of everything comes another, if there was any notification since; ten times
     // that, if there was none. 0 = never.
     std::chrono::milliseconds verify_interval{60'000};
@@ -94,6 +97,7 @@ class NetCollector {
   void Notice(const nlmsghdr* message, std::vector<ParsedMessage>* batch);
   void ApplyBatch(std::vector<ParsedMessage>* batch);
   absl::Status EnterGap();
+  absl::StatusOr<bool> Discard();
   absl::Status RelistAfterOverrun();
   // Lists the suspects if the interval has passed.
   absl::Status RelistSuspects();
@@ -122,6 +126,7 @@ class NetCollector {
   std::set<uint32_t> dirty_links_;
   // Since notifications were lost, until everything has been listed.
   bool in_gap_ = false;
+  Clock::time_point last_discard_{};
   Clock::time_point next_relist_{};
   Clock::time_point last_verify_{};
   bool active_ = false;  // since then

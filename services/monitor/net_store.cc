@@ -256,12 +256,13 @@ void NetStore::Writer::Apply(ParsedMessage message) {
   store_->spaces_[netns_]->table.Apply(std::move(message), emit_, &suspects_);
 }
 
-void NetStore::Writer::Replace(std::string_view prefix, std::vector<NetItem> items, bool consistent) {
+void NetStore::Writer::Replace(Replacement replacement, bool consistent) {
   Space& space = *store_->spaces_[netns_];
-  space.table.Replace(prefix, std::move(items), emit_, &suspects_);
+  const std::string prefix = replacement.prefix;
+  space.table.Replace(std::move(replacement), emit_, &suspects_);
   if (!consistent) {
-    space.doubts.emplace(prefix);
-  } else if (space.doubts.erase(std::string(prefix)) != 0 && space.consistent() && space.loaded) {
+    space.doubts.insert(prefix);
+  } else if (space.doubts.erase(prefix) != 0 && space.consistent() && space.loaded) {
     // Who was told that it is not learns that now it is.
     store_->Record(netns_, {v1::NetEvent::RESYNC, nullptr, nullptr, {}, "", ""});
   }

@@ -13,6 +13,8 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -65,6 +67,11 @@ class NetStore {
   // Ends all watchers, now and later, with UNAVAILABLE. For shutdown.
   void Close();
 
+  // For the writer, which alone changes that namespace: see NetTable. Readers go on meanwhile.
+  Replacement Compare(size_t netns, std::string_view prefix, std::vector<NetItem> items) const {
+    return spaces_[netns]->table.Compare(prefix, std::move(items));
+  }
+
   // The writer's side. Between construction and destruction readers wait; watchers are woken once, after
   // it. One at a time.
   class Writer {
@@ -75,9 +82,9 @@ class NetStore {
     Writer& operator=(const Writer&) = delete;
 
     void Apply(ParsedMessage message);
-    // `consistent` false: the items are of no one moment. Until the same prefix is replaced by such as are, so
-    // is the state.
-    void Replace(std::string_view prefix, std::vector<NetItem> items, bool consistent = true);
+    // `consistent` false: the list is of no one moment. Until the same prefix is replaced by one that is, so is
+    // the state.
+    void Replace(Replacement replacement, bool consistent = true);
     // Events of their own: notifications were lost; state and kernel agree again.
     void Overrun();
     void Resync();

@@ -100,7 +100,7 @@ TEST_F(NetStoreTest, PagesShowOneRevisionThoughTheStateChanges) {
   EXPECT_EQ(first->links_size() + first->routes_size(), 3);
   ASSERT_NE(first->next_page_token(), "");
 
-  NetStore::Writer(&store_).Replace(FamilyPrefix(v1::NetObject::ROUTE, AF_INET), {});
+  NetStore::Writer(&store_).Replace(store_.Compare(0, FamilyPrefix(v1::NetObject::ROUTE, AF_INET), {}));
   Add(LinkItem(4, "new"));
   request.set_page_token(first->next_page_token());
   auto second = store_.List(request);

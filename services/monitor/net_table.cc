@@ -4,6 +4,8 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include <google/protobuf/util/message_differencer.h>
 
 #include "services/monitor/key.h"
@@ -100,24 +102,52 @@ void NetTable::ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* sus
   }
 }
 
-void NetTable::Replace(std::string_view prefix, std::vector<NetItem> items, const Emit& emit, Suspects* suspects) {
-  std::map<std::string, NetItem> wanted;
-  for (NetItem& item : items) {
+Replacement NetTable::Compare(std::string_view prefix, std::vector<NetItem> items) const {
+  const auto by_key = [](const NetItem& a, const NetItem& b) { return a.key < b.key; };
+  std::stable_sort(items.begin(), items.end(), by_key);
+  bool twins = false;
+  for (size_t i = 1; i < items.size(); ++i) {
     // Two objects that differ in nothing the key knows: told apart by their order.
-    while (wanted.count(item.key) != 0) item.key.push_back('\x01');
-    std::string key = item.key;
-    wanted.emplace(std::move(key), std::move(item));
+    const std::string& before = items[i - 1].key;
+    if (before.starts_with(items[i].key) && before.find_first_not_of('\x01', items[i].key.size()) == std::string::npos) {
+      twins = true;
+      items[i].key = before + '\x01';
+    }
   }
-  for (Iterator entry : Range(prefix)) {
-    if (wanted.count(entry->first) == 0) Remove(entry, emit, suspects);
+  if (twins) std::sort(items.begin(), items.end(), by_key);
+
+  Replacement replacement{std::string(prefix), {}, {}};
+  auto known = objects_.lower_bound(replacement.prefix);
+  const auto in_range = [&] { return known != objects_.end() && known->first.starts_with(prefix); };
+  for (NetItem& item : items) {
+    for (; in_range() && known->first < item.key; ++known) replacement.gone.push_back(known->first);
+    const bool same_key = in_range() && known->first == item.key;
+    const bool same = same_key && !item.object.has_link() && SameResolved(item.object, *known->second);
+    if (same_key) ++known;
+    if (!same) replacement.items.push_back(std::move(item));
+  }
+  for (; in_range(); ++known) replacement.gone.push_back(known->first);
+  return replacement;
+}
+
+// Whether an object as parsed is the one that is known. Not for links, whose names are those of the list itself.
+bool NetTable::SameResolved(v1::NetObject object, const v1::NetObject& known) const {
+  Resolve(links_, &object);
+  if (object.has_rule()) object.mutable_rule()->set_unresolved(known.rule().unresolved());
+  return Same(object, known);
+}
+
+void NetTable::Replace(Replacement replacement, const Emit& emit, Suspects* suspects) {
+  for (const std::string& key : replacement.gone) {
+    if (auto entry = objects_.find(key); entry != objects_.end()) Remove(entry, emit, suspects);
   }
   // All links before any is resolved, since they refer to each other.
-  for (const auto& [key, item] : wanted) {
+  for (const NetItem& item : replacement.items) {
     if (item.object.has_link()) NoteLink(item, suspects);
   }
-  for (auto& [key, item] : wanted) Upsert(std::move(item), emit, suspects);
+  for (NetItem& item : replacement.items) Upsert(std::move(item), emit, suspects);
   AfterLinks(emit);
-  if (!prefix.empty() && IsKind(prefix, v1::NetObject::RULE)) {
+  if (!replacement.prefix.empty() && IsKind(replacement.prefix, v1::NetObject::RULE)) {
     for (int family : {AF_INET, AF_INET6}) CheckGotos(family, emit);
   }
 }

@@ -41,6 +41,13 @@ struct Suspects {
   std::set<uint32_t> links;
 };
 
+// How a dump differs from what is known.
+struct Replacement {
+  std::string prefix;
+  std::vector<std::string> gone;  // keys
+  std::vector<NetItem> items;     // new, or other than known
+};
+
 // Key prefixes of what one dump covers.
 std::string KindPrefix(v1::NetObject::Kind kind);
 std::string FamilyPrefix(v1::NetObject::Kind kind, int family);
@@ -52,8 +59,10 @@ class NetTable {
   // Takes in one notification.
   void Apply(ParsedMessage message, const Emit& emit, Suspects* suspects);
 
-  // Takes in a dump: afterwards the objects whose keys begin with `prefix` are exactly `items`.
-  void Replace(std::string_view prefix, std::vector<NetItem> items, const Emit& emit, Suspects* suspects);
+  // Takes in a dump: afterwards the objects whose keys begin with `prefix` are exactly `items`. In two steps: to
+  // find what is different, which is most of the work and changes nothing; and to make it so.
+  Replacement Compare(std::string_view prefix, std::vector<NetItem> items) const;
+  void Replace(Replacement replacement, const Emit& emit, Suspects* suspects);
 
   // Ordered by kind, family and key.
   const std::map<std::string, ObjectPtr>& objects() const { return objects_; }
@@ -65,6 +74,7 @@ class NetTable {
     bool operator()(const Entry* a, const Entry* b) const { return a->first < b->first; }
   };
 
+  bool SameResolved(v1::NetObject object, const v1::NetObject& known) const;
   void ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* suspects);
   void Upsert(NetItem item, const Emit& emit, Suspects* suspects);
   void Remove(Iterator entry, const Emit& emit, Suspects* suspects);

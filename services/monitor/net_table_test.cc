@@ -24,7 +24,7 @@ class NetTableTest : public testing::Test {
   std::vector<std::string> Replace(std::string_view prefix, std::vector<NetItem> items) {
     told_.clear();
     suspects_ = Suspects();
-    table_.Replace(prefix, std::move(items), emit_, &suspects_);
+    table_.Replace(table_.Compare(prefix, std::move(items)), emit_, &suspects_);
     return told_;
   }
 
