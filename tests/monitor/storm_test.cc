@@ -20,6 +20,7 @@ namespace ipcrpc::e2e {
 namespace {
 
 using monitor::Ip;
+using monitor::IpLines;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
@@ -226,9 +227,16 @@ class Storm : public MonitorTest {
   }
 };
 
+// The kernel's share of the full size takes some seconds on a machine that is otherwise idle, and minutes on a busy
+// one, so that it is for those who ask for it.
+Size WantedSize() {
+  if (std::getenv("IPCRPC_FULL_STORM") != nullptr) return {1000, 10'000, 50'000};
+  return {100, 1000, 5000};
+}
+
 TEST_F(Storm, OnceQuietListWatchAndSnapshotAgreeWithTheKernel) {
-  const Size size{1000, 10'000, 50'000};
-  auto daemon = StartDaemon({"shm:monitor"}, {"--netlink-buffer", "32KB"});
+  const Size size = WantedSize();
+  auto daemon = StartDaemon({"shm:monitor"}, {"--netlink-buffer", "4KB"});
   const int64_t before = MiB(daemon->pid(), "VmRSS");
   v1::WatchRequest request;
   request.mutable_bookmark_interval()->set_nanos(200'000'000);
@@ -292,8 +300,80 @@ TEST_F(Storm, OnceQuietListWatchAndSnapshotAgreeWithTheKernel) {
   EXPECT_GE(counts.resyncs, 1u);
   EXPECT_GE(counts.compared, 2u);
   EXPECT_EQ(calling.failed, 0);
-  EXPECT_LT(calling.slowest, milliseconds(3000));
+  EXPECT_LT(calling.slowest, milliseconds(10'000));  // on a machine that does other things too
   EXPECT_LT(peak, 600);
+  StopDaemon(*daemon);
+}
+
+// Reads nothing until a great deal has happened; then everything that is left for it.
+TEST_F(Storm, ASlowWatcherIsToldWhatItMissedAndHoldsNobodyUp) {
+  IpLines("link add a0 type veth peer name b0\nlink set a0 up\nlink set b0 up");
+  auto daemon = StartDaemon({"unix:monitor"}, {"--history", "200"});
+  Replay slow("unix:monitor", {});
+  const auto at_bookmark = [](const v1::NetEvent& event) { return event.action() == v1::NetEvent::BOOKMARK; };
+  slow.Run(at_bookmark);
+  Watching fast("unix:monitor", {});
+  Calling calling("unix:monitor");
+  const Size size{1, 1, 10'000};
+  for (int i = 0; i < 3; ++i) {
+    Batch("routes", Routes("add", size, 0, size.routes));
+    Batch("routes deleted", Routes("del", size, 0, size.routes));
+  }
+  IpLines("link add end0 type bridge");
+  const uint64_t revision = fast.AwaitQuiet(milliseconds(1000), milliseconds(30'000));
+  calling.End();
+  slow.Run([&](const v1::NetEvent& event) { return event.revision() >= revision && slow.view().complete(); });
+  EXPECT_EQ(slow.error(), "");
+  EXPECT_GE(slow.counts().restarts, 1u);
+  EXPECT_GT(slow.view().missed(), 1000u);
+  auto stub = v1::NetEvents::NewStub(CreateChannel("unix:monitor"));
+  v1::ListRequest request;
+  request.set_revision(slow.view().revision());
+  v1::ListReply list;
+  const Status status = ListPages(*stub, request, &list);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(Differences(CountsOf(monitor::ObjectsOf(list)), CountsOf(slow.view().objects())), "");
+  std::cout << "missed " << slow.view().missed() << " changes in " << slow.counts().restarts
+            << " restarts; calls meanwhile: " << calling.calls << ", slowest " << calling.slowest.count() << " ms\n";
+  slow.Cancel();
+  EXPECT_EQ(fast.End().error(), "");
+  EXPECT_EQ(calling.failed, 0);
+  StopDaemon(*daemon);
+}
+
+TEST_F(Storm, WhatFiveHundredWatchersCost) {
+  constexpr int kWatchers = 500, kChanges = 200;
+  auto daemon = StartDaemon({"shm:monitor", "unix:monitor"}, {"--netlink-buffer", "100KB"});
+  for (const char* address : {"shm:monitor", "unix:monitor"}) {
+    auto one = StartWatch(address);
+    const int64_t before = MiB(daemon->pid(), "VmRSS");
+    Process client({Built("monitor_client"), "watchers", address, std::to_string(kWatchers)});
+    ASSERT_EQ(client.Line(Process::kOut, std::chrono::seconds(60)), "watching") << client.rest(Process::kErr);
+    const int64_t after = MiB(daemon->pid(), "VmRSS");
+    auto cpu = CpuOf(daemon->pid());
+    std::this_thread::sleep_for(milliseconds(2000));
+    const auto idle = CpuOf(daemon->pid()) - cpu;
+
+    cpu = CpuOf(daemon->pid());
+    const auto begin = steady_clock::now();
+    Ip("link add begin0 type bridge");
+    Batch("addresses", Lines(kChanges, [](int i) { return absl::StrCat("addr add 10.7.", i, ".1/24 dev begin0"); }));
+    Ip("link add end0 type bridge");
+    ASSERT_EQ(client.Line(Process::kOut, std::chrono::seconds(60)), "all have seen end0") << client.rest(Process::kErr);
+    const auto took = Since(begin);
+    const auto used = CpuOf(daemon->pid()) - cpu;
+    Ip("link del begin0");
+    Ip("link del end0");
+    std::cout << address << ": memory of the daemon " << before << " MiB, with " << kWatchers << " watchers " << after
+              << " MiB: " << (after - before) * 1024 / kWatchers << " KiB each; CPU time idle "
+              << idle / std::chrono::microseconds(2) / kWatchers << " us a second each; " << kChanges
+              << " changes reached all in " << took.count() << " ms, CPU time of the daemon for each change and watcher "
+              << used / std::chrono::nanoseconds(1) / kWatchers / kChanges << " ns\n";
+    EXPECT_LT(after - before, 300);
+    EXPECT_LT(idle, milliseconds(500));
+    client.CloseInput();
+    EXPECT_EQ(client.Wait(std::chrono::seconds(30)), 0);
+  }
   StopDaemon(*daemon);
 }
 
