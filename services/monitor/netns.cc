@@ -39,7 +39,7 @@ std::optional<int32_t> NumberOf(int fd) {
 
 absl::StatusOr<OpenNetns> FindNetns(const std::string& name) {
   const std::string path = PathOf(name);
-  OpenNetns found{OwnedFd(open(path.c_str(), O_RDONLY | O_CLOEXEC)), {}};
+  OpenNetns found{OwnedFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), {}};
   if (found.fd.get() < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the network namespace '", name, "' at ", path));
   }
