@@ -74,6 +74,8 @@ class NetCollector {
   // What an operator should know from the start; empty when all is well.
   const std::string& warning() const { return warning_; }
 
+  int buffer_bytes() const { return events_.buffer_bytes(); }
+
   // Does what there is to do without waiting. An error is the kernel's refusal to list; what it was is
   // tried again after a while, so a caller may report it and go on.
   absl::Status Step();

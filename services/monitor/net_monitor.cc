@@ -1,6 +1,9 @@
 #include "services/monitor/net_monitor.h"
 
 #include <algorithm>
+#include <map>
+
+#include "services/monitor/link_stats.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -73,6 +76,62 @@ absl::StatusOr<v1::ListReply> NetMonitor::List(const v1::ListRequest& request) {
     if (!status.ok()) return status;
   }
   return store_.List(request);
+}
+
+absl::StatusOr<v1::LinkStatsReply> NetMonitor::LinkStats(const v1::LinkStatsRequest& request) {
+  v1::ListRequest links;
+  links.add_kinds(v1::NetObject::LINK);
+  *links.mutable_dev() = request.dev();
+  links.set_netns(request.netns());
+  const absl::StatusOr<v1::ListReply> list = store_.List(links);
+  if (!list.ok()) return list.status();
+  std::map<uint32_t, std::string> names;
+  for (const v1::Link& link : list->links()) names[link.ifindex()] = link.ifname();
+
+  // It is there, as its list was.
+  Space& space = **std::find_if(spaces_.begin(), spaces_.end(),
+                                [&](const auto& one) { return one->netns.netns.name() == request.netns(); });
+  std::lock_guard lock(space.stats_mu);
+  if (!space.stats_query) {
+    const auto open = [&]() -> absl::Status {
+      auto query = NetlinkQuery::Open();
+      if (query.ok()) space.stats_query = *std::move(query);
+      return query.status();
+    };
+    absl::Status status = space.netns.fd.get() < 0 ? open() : InNetns(space.netns, open);
+    if (!status.ok()) return status;
+  }
+  v1::LinkStatsReply reply;
+  Change now;
+  Stamp(&now);
+  reply.mutable_time()->set_seconds(now.realtime_ns / 1'000'000'000);
+  reply.mutable_time()->set_nanos(static_cast<int32_t>(now.realtime_ns % 1'000'000'000));
+  reply.set_monotonic_ns(static_cast<uint64_t>(now.monotonic_ns));
+  *reply.mutable_netns() = list->netns();
+  if (absl::Status status = ReadLinkStats(&*space.stats_query, names, reply.mutable_links()); !status.ok()) return status;
+  return reply;
+}
+
+v1::StatsReply NetMonitor::Stats() const {
+  v1::StatsReply reply;
+  *reply.mutable_history() = store_.range();
+  for (size_t number = 0; number < spaces_.size(); ++number) {
+    const NetCollector::Stats stats = spaces_[number]->collector->stats();
+    v1::CollectorStats* out = reply.add_collectors();
+    *out->mutable_netns() = store_.netns(number);
+    out->set_messages(stats.messages);
+    out->set_malformed(stats.malformed);
+    out->set_foreign(stats.foreign);
+    out->set_overruns(stats.overruns);
+    out->set_relists(stats.relists);
+    out->set_dumps(stats.dumps);
+    out->set_interrupted(stats.interrupted);
+    out->set_gets(stats.gets);
+    out->set_verifies(stats.verifies);
+    out->set_verify_found(stats.verify_found);
+    out->set_buffer_bytes(static_cast<uint64_t>(spaces_[number]->collector->buffer_bytes()));
+  }
+  return reply;
 }
 
 v1::ListReply NetMonitor::Known() {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -38,6 +39,9 @@ class NetMonitor {
   absl::StatusOr<v1::ListReply> List(const v1::ListRequest& request);
   absl::StatusOr<std::unique_ptr<NetWatcher>> Watch(const v1::WatchRequest& request);
 
+  absl::StatusOr<v1::LinkStatsReply> LinkStats(const v1::LinkStatsRequest& request);
+  v1::StatsReply Stats() const;
+
   // Everything in the daemon's own namespace, as far as it is known without asking the kernel.
   v1::ListReply Known();
   // As NetStore's.
@@ -62,6 +66,9 @@ class NetMonitor {
     std::unique_ptr<NetCollectorThread> thread;
     std::mutex refresh_mu;
     NetCollector::Clock::time_point next_refresh{};
+    std::mutex stats_mu;
+    // For counters alone, so that nobody waits for a list; opened when it is first needed.
+    std::optional<NetlinkQuery> stats_query;
   };
 
   explicit NetMonitor(const NetStore::Options& options) : store_(options) {}

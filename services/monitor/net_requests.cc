@@ -62,6 +62,13 @@ nlmsghdr* NetnsIdRequest(Request* request, int netns_fd) {
   return message;
 }
 
+nlmsghdr* LinkStatsRequest(Request* request) {
+  if_stats_msg header{};
+  header.family = AF_UNSPEC;
+  header.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64);
+  return BeginRequest(request, RTM_GETSTATS, header);
+}
+
 nlmsghdr* DumpRequest(Request* request, const Scope& scope) {
   const auto family = static_cast<uint8_t>(scope.family);
   switch (scope.kind) {

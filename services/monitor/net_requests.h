@@ -38,6 +38,8 @@ struct Request {
 nlmsghdr* DumpRequest(Request* request, const Scope& scope);
 // Of one link; 0 = of all.
 nlmsghdr* LinkRequest(Request* request, int index);
+// The counters of all links.
+nlmsghdr* LinkStatsRequest(Request* request);
 // The number that the socket's namespace has for the one behind a descriptor.
 nlmsghdr* NetnsIdRequest(Request* request, int netns_fd);
 

@@ -119,10 +119,20 @@ void NetStore::Close() {
   for (auto& [watcher, ready] : listeners_) ready();
 }
 
-absl::Status NetStore::OutOfRange(const char* what, uint64_t revision) const {
+v1::RevisionRange NetStore::range() const {
+  std::lock_guard lock(mu_);
+  return RangeLocked();
+}
+
+v1::RevisionRange NetStore::RangeLocked() const {
   v1::RevisionRange range;
   range.set_oldest(history_.oldest());
   range.set_newest(history_.revision());
+  return range;
+}
+
+absl::Status NetStore::OutOfRange(const char* what, uint64_t revision) const {
+  const v1::RevisionRange range = RangeLocked();
   absl::Status status = absl::OutOfRangeError(
       absl::StrCat(what, " ", revision, " is not in the history, which reaches from ", range.oldest(), " to ",
                    range.newest(), "; watch without since_revision to begin with the full state, or list and go on from there"));

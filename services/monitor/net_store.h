@@ -60,6 +60,10 @@ class NetStore {
   absl::StatusOr<std::unique_ptr<NetWatcher>> Watch(const v1::WatchRequest& request);
 
   uint64_t revision() const;
+  // What a Watch can go on from.
+  v1::RevisionRange range() const;
+  // Of the namespace with that number.
+  const v1::NetNs& netns(size_t number) const { return spaces_[number]->netns; }
 
   // Waits until revision() is another. False: it was not by then, or `stop` was requested.
   bool AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const;
@@ -143,11 +147,11 @@ class NetStore {
   void DropExpired();
   void Record(size_t netns, Difference difference, bool consistent = true);
   const EventPtr& EventLocked(uint64_t revision);
+  v1::RevisionRange RangeLocked() const;
   absl::Status OutOfRange(const char* what, uint64_t revision) const;
 
   // Any time: spaces_ does not change once there are readers, and each Space::netns never does.
   absl::StatusOr<size_t> FindNetns(const std::string& name) const;
-  const v1::NetNs& netns(size_t number) const { return spaces_[number]->netns; }
 
   const Options options_;
   std::vector<std::unique_ptr<Space>> spaces_;

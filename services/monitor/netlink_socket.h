@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,26 @@ class OwnedFd {
   int fd_;
 };
 
-// Receives the kernel's notifications. One thread at a time.
+// Takes in what the kernel tells everybody, datagram by datagram. One thread at a time.
+class NetlinkFeed {
+ public:
+  // `protocol`: NETLINK_KOBJECT_UEVENT and so on; `group`: of those, one bit. `buffer_bytes`: see NetlinkEvents.
+  static absl::StatusOr<NetlinkFeed> Open(int protocol, uint32_t group, int buffer_bytes);
+
+  int fd() const { return fd_.get(); }
+
+  // One datagram without waiting; empty when there is none, or when it was not the kernel's.
+  // RESOURCE_EXHAUSTED: some before this were lost.
+  absl::StatusOr<std::span<const uint8_t>> Receive();
+
+ private:
+  explicit NetlinkFeed(OwnedFd fd);
+
+  OwnedFd fd_;
+  std::vector<uint8_t> buffer_;
+};
+
+// Receives the kernel's notifications of the network. One thread at a time.
 class NetlinkEvents {
  public:
   // Joins the groups at once: what happens from now on is in the buffer. `buffer_bytes` is what to ask

@@ -13,6 +13,7 @@
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/ipcrpc.h"
+#include "services/monitor/kernel_events_service.h"
 #include "services/monitor/monitor_snapshots.h"
 #include "services/monitor/net_events_service.h"
 #include "services/monitor/system_status_service.h"
@@ -34,6 +35,7 @@ struct Options {
   uint64_t history = 16'384;
   int netlink_buffer = 16 << 20;
   uint64_t verify_interval_ms = 60'000;
+  bool process_events = false;
 };
 
 // Of messages, for each change that the history may hold.
@@ -94,11 +96,12 @@ int Serve(const Options& options) {
   }
   NetEventsService net_events(net_monitor->get());
   SystemStatusService system_status;
+  KernelEventsService kernel_events(options.process_events);
 
   reflection::InitProtoReflectionServerBuilderPlugin();
   ServerBuilder builder;
   for (const std::string& address : options.addresses) builder.AddListeningPort(WithMode(address));
-  builder.RegisterService(&system_status).RegisterService(&net_events);
+  builder.RegisterService(&system_status).RegisterService(&net_events).RegisterService(&kernel_events);
   const std::unique_ptr<Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     Say(builder.error());
@@ -120,6 +123,7 @@ int Serve(const Options& options) {
   snapshots.reset();
   (*net_monitor)->Shutdown();
   system_status.Close();
+  kernel_events.Close();
   server->Shutdown(std::chrono::steady_clock::now() + kDrain);
   return 0;
 }
@@ -169,6 +173,8 @@ int Main(int argc, char** argv) {
                  "times that when nothing changes); 0s = never; 1m if left out")
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->option_text("TIME");
+  app.add_flag("--process-events", options.process_events,
+               "Let whoever may call us watch which processes begin and end; needs CAP_NET_ADMIN");
   app.add_flag("--no-snapshots", no_snapshots, "Publish none");
   try {
     app.parse(argc, argv);
