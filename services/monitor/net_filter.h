@@ -21,6 +21,8 @@ class NetFilter {
   static absl::StatusOr<NetFilter> From(const v1::WatchRequest& request);
 
   bool Passes(const v1::NetObject& object) const;
+  // Whether any object of that kind may pass.
+  bool WantsKind(v1::NetObject::Kind kind) const { return kinds_ == 0 || (kinds_ & (1u << kind)) != 0; }
   // Either of them: what has moved away from a wanted interface is told to those who knew it there.
   bool Passes(const v1::NetObject& now, const v1::NetObject* old) const {
     return Passes(now) || (old != nullptr && Passes(*old));

@@ -151,11 +151,21 @@ std::shared_ptr<const NetStore::State> NetStore::StateLocked() {
   return state;
 }
 
-// Copies under the lock, and works on the copies without it.
-absl::StatusOr<std::vector<ObjectPtr>> NetStore::ObjectsAt(uint64_t revision, size_t netns,
+// What the filter may want of a namespace. Copies under the lock, and works on the copies without it.
+absl::StatusOr<std::vector<ObjectPtr>> NetStore::ObjectsAt(uint64_t revision, size_t netns, const NetFilter& filter,
                                                            std::unique_lock<std::mutex>* lock) {
   if (revision < history_.oldest() || revision > history_.revision()) return OutOfRange("revision", revision);
-  ObjectMap objects = spaces_[netns]->table.objects();
+  const NetTable& table = spaces_[netns]->table;
+  if (revision == history_.revision()) {
+    std::vector<ObjectPtr> objects;
+    for (int kind = v1::NetObject::LINK; kind <= v1::NetObject::Kind_MAX; ++kind) {
+      const auto wanted = static_cast<v1::NetObject::Kind>(kind);
+      if (filter.WantsKind(wanted)) table.Collect(wanted, &objects);
+    }
+    lock->unlock();
+    return objects;
+  }
+  ObjectMap objects = table.objects();
   const std::vector<ChangePtr> later = history_.After(revision);
   lock->unlock();
   Undo(later, netns, &objects);
@@ -171,27 +181,18 @@ absl::StatusOr<v1::ListReply> NetStore::List(const v1::ListRequest& request) {
 
   HeldList list;
   list.netns = *netns;
-  std::shared_ptr<const State> state;
-  std::vector<ObjectPtr> then;
-  {
-    std::unique_lock lock(mu_);
-    list.consistent = spaces_[*netns]->consistent();
-    list.revision = request.has_revision() ? request.revision() : history_.revision();
-    if (list.revision == history_.revision()) {
-      state = StateLocked();
-    } else {
-      absl::StatusOr<std::vector<ObjectPtr>> objects = ObjectsAt(list.revision, *netns, &lock);
-      if (!objects.ok()) return objects.status();
-      then = *std::move(objects);
-    }
-  }
+  std::unique_lock lock(mu_);
+  list.consistent = spaces_[*netns]->consistent();
+  list.revision = request.has_revision() ? request.revision() : history_.revision();
+  absl::StatusOr<std::vector<ObjectPtr>> objects = ObjectsAt(list.revision, *netns, *filter, &lock);
+  if (!objects.ok()) return objects.status();
   // The objects are immutable and shared, so that the rest needs no lock.
-  for (const ObjectPtr& object : state != nullptr ? state->objects[*netns] : then) {
-    if (filter->Passes(*object)) list.objects.push_back(object);
+  for (ObjectPtr& object : *objects) {
+    if (filter->Passes(*object)) list.objects.push_back(std::move(object));
   }
   if (request.page_size() == 0 || list.objects.size() <= request.page_size()) return Page(&list, 0, 0);
   list.request = RequestIdentity(request);
-  std::lock_guard lock(mu_);
+  lock.lock();
   DropExpired();
   if (held_.size() >= options_.pages_max) held_.pop_front();
   list.id = next_list_id_++;

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "ipcrpc/monitor/v1/net_events.pb.h"
+#include "services/monitor/net_filter.h"
 #include "services/monitor/net_history.h"
 #include "services/monitor/net_table.h"
 
@@ -141,7 +142,8 @@ class NetStore {
 
   // With mu_ held.
   std::shared_ptr<const State> StateLocked();
-  absl::StatusOr<std::vector<ObjectPtr>> ObjectsAt(uint64_t revision, size_t netns, std::unique_lock<std::mutex>* lock);
+  absl::StatusOr<std::vector<ObjectPtr>> ObjectsAt(uint64_t revision, size_t netns, const NetFilter& filter,
+                                                   std::unique_lock<std::mutex>* lock);
   absl::StatusOr<v1::ListReply> NextPage(const v1::ListRequest& request);
   v1::ListReply Page(HeldList* held, size_t offset, uint32_t page_size);
   void DropExpired();

@@ -60,6 +60,12 @@ void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects
   if (IsKind(key, v1::NetObject::RULE)) CheckGotos(FamilyOf(key), emit);
 }
 
+void NetTable::Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const {
+  for (auto entry = objects_.lower_bound(KindPrefix(kind)); entry != objects_.end() && IsKind(entry->first, kind); ++entry) {
+    out->push_back(entry->second);
+  }
+}
+
 // What a message about a route means for the table. IPv6 routes with gateways to one destination are ways
 // of one multipath route, whose messages tell sometimes one way and sometimes all; and a replaced route is
 // not named by the message that replaces it. Where that leaves a doubt, the family is read again.

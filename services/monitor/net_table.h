@@ -64,6 +64,8 @@ class NetTable {
   Replacement Compare(std::string_view prefix, std::vector<NetItem> items) const;
   void Replace(Replacement replacement, const Emit& emit, Suspects* suspects);
 
+  // Appends those of a kind, in their order.
+  void Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const;
   // Ordered by kind, family and key.
   const std::map<std::string, ObjectPtr>& objects() const { return objects_; }
 
