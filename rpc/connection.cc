@@ -19,24 +19,25 @@ constexpr size_t kMaxOutbox = 64 * 1024;
 // A connection on which nobody waited for so long may have heard of its end meanwhile.
 constexpr uint64_t kIdleUs = 200;
 
-HelloBody MakeHello(uint32_t max_streams) {
-  static const HelloBody constant = [] {
-    HelloBody hello;
+// What says whose CLOCK_MONOTONIC is ours. Looked up once for each thread and process: a forked child may be in another time
+// namespace than its parent.
+const HelloBody& ClockFacts() {
+  thread_local HelloBody facts;
+  thread_local uint64_t process = 0;
+  if (std::exchange(process, ProcessToken()) != process) {
+    facts = HelloBody();
     std::ifstream boot_id("/proc/sys/kernel/random/boot_id");
-    boot_id.read(hello.boot_id, 36);
+    boot_id.read(facts.boot_id, 36);
     struct stat info;
-    if (stat("/proc/self/ns/time", &info) == 0) hello.time_namespace = info.st_ino;
-    return hello;
-  }();
-  HelloBody hello = constant;
-  hello.max_streams = max_streams;
-  return hello;
+    if (stat("/proc/self/ns/time", &info) == 0) facts.time_namespace = info.st_ino;
+  }
+  return facts;
 }
 
 }  // namespace
 
 bool SharesClock(const HelloBody& peer) {
-  const HelloBody own = MakeHello(0);
+  const HelloBody& own = ClockFacts();
   return own.boot_id[0] != 0 && own.time_namespace == peer.time_namespace &&
          std::memcmp(own.boot_id, peer.boot_id, sizeof(own.boot_id)) == 0;
 }
@@ -83,7 +84,8 @@ bool Connection::FlushOutbox() {
 }
 
 void Connection::SendHello(uint32_t max_streams) {
-  const HelloBody body = MakeHello(max_streams);
+  HelloBody body = ClockFacts();
+  body.max_streams = max_streams;
   const auto size = [](uint32_t) { return static_cast<uint32_t>(kHeaderBytes + sizeof(HelloBody)); };
   const auto fill = [&](std::byte* at, uint32_t) {
     const FrameHeader header = {.type = FrameType::kHello};

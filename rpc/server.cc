@@ -28,17 +28,27 @@ class RunningServer final : public Server {
 
   ~RunningServer() override { ShutdownNs(kNoDeadline); }
 
-  void Listen(std::unique_ptr<Listener> listener) {
-    listening_.push_back(core_->runtime().Listen(std::move(listener), [core = core_](std::unique_ptr<Link> link) {
-      core->AddLink(std::move(link));
-    }));
+  void Listen(std::vector<std::unique_ptr<Listener>> listeners) {
+    core_->ExpectListeners(listeners.size(), [this] {
+      std::lock_guard lock(mu_);
+      deserted_ = true;
+      changed_.notify_all();
+    });
+    for (std::unique_ptr<Listener>& listener : listeners) {
+      listening_.push_back(core_->runtime().Listen(
+          std::move(listener), [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); },
+          [core = core_] { core->ListenerExhausted(); }));
+    }
   }
 
   void Shutdown() override { ShutdownNs(kNoDeadline); }
 
   void Wait() override {
     std::unique_lock lock(mu_);
-    down_changed_.wait(lock, [this] { return down_; });
+    changed_.wait(lock, [this] { return down_ || deserted_; });
+    if (down_) return;
+    lock.unlock();
+    ShutdownNs(kNoDeadline);
   }
 
  private:
@@ -48,7 +58,7 @@ class RunningServer final : public Server {
     {
       std::unique_lock lock(mu_);
       if (std::exchange(shutting_down_, true)) {
-        down_changed_.wait(lock, [this] { return down_; });
+        changed_.wait(lock, [this] { return down_; });
         return;
       }
     }
@@ -56,7 +66,7 @@ class RunningServer final : public Server {
     core_->Drain();
     std::lock_guard lock(mu_);
     down_ = true;
-    down_changed_.notify_all();
+    changed_.notify_all();
   }
 
   const ForkGuard fork_guard_;
@@ -64,7 +74,8 @@ class RunningServer final : public Server {
   const std::shared_ptr<rpc::ServerCore> core_;
   std::vector<uint64_t> listening_;
   std::mutex mu_;
-  std::condition_variable down_changed_;
+  std::condition_variable changed_;
+  bool deserted_ = false;
   bool shutting_down_ = false;
   bool down_ = false;
 };
@@ -159,7 +170,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits,
                                                 plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io());
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
-  for (std::unique_ptr<Listener>& listener : listeners) server->Listen(std::move(listener));
+  server->Listen(std::move(listeners));
   for (const Plan::Port& port : plan_->ports) {
     if (port.selected != nullptr) *port.selected = 1;
   }

@@ -35,7 +35,24 @@ void ServerCore::Remove(ServerConnection* connection) {
   std::lock_guard lock(mu_);
   // The caller holds the connection.
   connections_.erase(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
+  TellIfDeserted();
   changed_.notify_all();
+}
+
+void ServerCore::ExpectListeners(size_t listeners, std::function<void()> on_deserted) {
+  std::lock_guard lock(mu_);
+  listeners_ = listeners;
+  if (listeners > 0) on_deserted_ = std::move(on_deserted);
+}
+
+void ServerCore::ListenerExhausted() {
+  std::lock_guard lock(mu_);
+  --listeners_;
+  TellIfDeserted();
+}
+
+void ServerCore::TellIfDeserted() {
+  if (listeners_ == 0 && connections_.empty() && on_deserted_) std::exchange(on_deserted_, {})();
 }
 
 bool ServerCore::BeginCall() {

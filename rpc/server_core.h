@@ -36,6 +36,11 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   void AddLink(std::unique_ptr<Link> link);
   void Remove(ServerConnection* connection);
 
+  // `on_deserted` runs once when nobody is connected and all of `listeners` have told that nobody will be. Not for none.
+  // Under a lock of the core's: it must do little.
+  void ExpectListeners(size_t listeners, std::function<void()> on_deserted);
+  void ListenerExhausted();
+
   // False: the server is draining, the call must not run.
   bool BeginCall();
   void EndCall();
@@ -48,6 +53,7 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
 
  private:
   std::vector<std::shared_ptr<ServerConnection>> Connections();
+  void TellIfDeserted();  // with mu_ held
   // Until `done()`, with mu_ held, or the drain deadline if that counts. Drives a runtime without threads meanwhile.
   bool Await(const std::function<bool()>& done, bool bounded);
 
@@ -60,6 +66,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
   std::condition_variable changed_;
   int64_t drain_deadline_ns_ = std::numeric_limits<int64_t>::max();
   std::set<std::shared_ptr<ServerConnection>> connections_;
+  size_t listeners_ = 0;  // that may still give links
+  std::function<void()> on_deserted_;
 };
 
 }  // namespace ipcrpc::rpc

@@ -17,6 +17,12 @@ namespace {
 
 constexpr size_t kNameBuffer = 16384;
 
+std::string DescribeSize(uint64_t bytes) {
+  if (bytes != 0 && bytes % (1024 * 1024) == 0) return Cat(bytes / (1024 * 1024), "M");
+  if (bytes != 0 && bytes % 1024 == 0) return Cat(bytes / 1024, "K");
+  return Cat(bytes);
+}
+
 }  // namespace
 
 absl::Status CheckParameters(const Address& address, std::span<const std::string_view> known) {
@@ -65,6 +71,22 @@ absl::StatusOr<mode_t> ModeParameter(const Address& address) {
   const std::optional<mode_t> mode = ParseNumber<mode_t>(*text, 8);
   if (!mode || *mode > 0777) return BadParameter(address, "mode", "permissions in octal, like 0666");
   return *mode;
+}
+
+absl::StatusOr<uint64_t> SizeParameter(const Address& address, std::string_view key, uint64_t least,
+                                       uint64_t most) {
+  std::string_view digits = *FindParameter(address, key);
+  uint64_t unit = 1;
+  if (digits.ends_with('K') || digits.ends_with('M')) {
+    unit = digits.back() == 'K' ? 1024 : 1024 * 1024;
+    digits.remove_suffix(1);
+  }
+  const std::optional<uint64_t> number = ParseNumber<uint64_t>(digits);
+  if (!number || *number > most / unit || *number * unit < least) {
+    return BadParameter(address, key,
+                        Cat("a number of bytes from ", DescribeSize(least), " to ", DescribeSize(most)));
+  }
+  return *number * unit;
 }
 
 absl::StatusOr<std::string> AbsolutePath(const std::string& path) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <initializer_list>
 #include <span>
 #include <string>
@@ -33,6 +34,9 @@ absl::StatusOr<gid_t> GidParameter(const Address& address, std::string_view key)
 
 // `mode`, octal; 0600 when left out.
 absl::StatusOr<mode_t> ModeParameter(const Address& address);
+
+// REQUIRES: the address has the parameter. A number of bytes, also as "64K" or "1M" (of 1024), within bounds.
+absl::StatusOr<uint64_t> SizeParameter(const Address& address, std::string_view key, uint64_t least, uint64_t most);
 
 // A relative path as seen from the current directory.
 absl::StatusOr<std::string> AbsolutePath(const std::string& path);

@@ -1,9 +1,31 @@
 #include "ipcrpc/admin.h"
 
+#include "transport/base/clock.h"
 #include "transport/base/nearest.h"
+#include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/relay.h"
 #include "transport/scheme.h"
 
 namespace ipcrpc::admin {
+namespace {
+
+constexpr int64_t kConnectNs = 10'000'000'000;
+// A ring that takes what a stream takes from the start: the peer behind the stream does not know how far it has grown.
+constexpr char kRingStart[] = "512K";
+
+absl::Status Relay(std::string_view text) {
+  ASSIGN_OR_RETURN(Address address, ParseAddress(text));
+  if (address.automatic() || address.scheme == "shm") address.parameters.emplace("start", kRingStart);
+  ASSIGN_OR_RETURN(const Address standard, ParseAddress("stdio:"));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Link> server, Connect(address, MonotonicNs() + kConnectNs));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Link> client, Connect(standard, kNoDeadline));
+  return ipcrpc::Relay(*client, *server);
+}
+
+}  // namespace
+
+std::string RelayStandardIo(std::string_view address) { return std::string(MessageOf(Relay(address))); }
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::vector<std::string_view> views(candidates.begin(), candidates.end());

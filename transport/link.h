@@ -31,6 +31,7 @@ struct Capabilities {
   bool credentials = false;    // the kernel vouches for the peer's uid
   bool pollable = true;        // event_fd() can sit in an epoll
   bool detects_death = false;  // the kernel tells at once when the peer is gone
+  bool many_connections = true;  // an address is good for any number of links, not for one alone
 };
 
 // Who gets what arrives on a link. Called by the holder of the receive role, from Poll().
@@ -97,7 +98,7 @@ class Link {
 
   // Blocks the calling thread until Poll() may have something to do, Kick() is called or was since
   // the last Wait() began, or `deadline_ns` (CLOCK_MONOTONIC, kNoDeadline) has passed. May return early.
-  // Spins first where that pays (shared memory). True when it slept, that is made a system call to wait.
+  // Spins or yields first where that pays. True when it slept, that is made a system call to wait.
   virtual bool Wait(int64_t deadline_ns) = 0;
 
   // For a poller with several links. event_fd() goes into its epoll, level-triggered, with
@@ -113,6 +114,9 @@ class Link {
   // True when an idle Poll() costs a memory access, so that a poller may spin over it; false when it
   // costs a system call.
   virtual bool cheap_to_poll() const = 0;
+
+  // True when a poller that has this link alone does better to sleep in its Wait() than in an epoll.
+  virtual bool prefers_wait() const { return cheap_to_poll(); }
 
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }
@@ -144,6 +148,8 @@ class Listener {
   // Takes what is pending: `on_link` gets each link that is complete. Never blocks; a peer that is
   // slow or wrong in its handshake delays nobody and is dropped after a time.
   virtual void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) = 0;
+  // No link will come any more, and fd() stays silent: the address was good for one alone. Asked after OnReadable().
+  virtual bool exhausted() const { return false; }
 };
 
 }  // namespace ipcrpc

@@ -21,6 +21,7 @@
 #include "transport/base/process.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/shm/left_behind.h"
 #include "transport/snapshot/file_names.h"
 #include "transport/unix_address.h"
 
@@ -114,8 +115,11 @@ bool SameFile(int fd, int dir, const char* path) {
 }
 
 // Removes the files of a name whose lock we hold. Only what its servers make: sockets, FIFOs, snapshot files;
-// no socket that anybody answers on.
-void RemoveLeftOvers(const std::string& base) {
+// no socket that anybody answers on; and what a ledger of theirs names. False: some of that is not here.
+bool RemoveLeftOvers(const std::string& base) {
+  struct stat ledger;
+  const std::string ledger_path = Cat(base, shm::kLedgerSuffix);
+  const bool whole = lstat(ledger_path.c_str(), &ledger) != 0 || shm::SweepLedger(ledger_path);
   for (std::string_view suffix : kSuffixes) {
     const std::string path = Cat(base, suffix);
     struct stat info;
@@ -127,6 +131,24 @@ void RemoveLeftOvers(const std::string& base) {
     const bool ours = S_ISSOCK(info.st_mode) ? !ProbeSocket(path).listening : S_ISFIFO(info.st_mode);
     if (ours) unlink(path.c_str());
   }
+  return whole;
+}
+
+// Calls `each(dir, lock's file name, base)` for every name in `directory` whose owner is dead, holding its lock.
+template <typename Each>
+void ForEachDead(const std::string& directory, Each each) {
+  DIR* dir = opendir(directory.c_str());
+  if (dir == nullptr) return;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string_view name = entry->d_name;
+    if (!name.ends_with(kLockSuffix) || name.size() == kLockSuffix.size()) continue;
+    UniqueFd fd(openat(dirfd(dir), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+    struct stat info;
+    if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (!TryLock(fd.get()) || !SameFile(fd.get(), dirfd(dir), entry->d_name)) continue;
+    each(dirfd(dir), entry->d_name, Cat(directory, "/", name.substr(0, name.size() - kLockSuffix.size())));
+  }
+  closedir(dir);
 }
 
 struct HeldLock {
@@ -264,19 +286,15 @@ NameLock::~NameLock() {
 }
 
 void SweepDirectory(const std::string& directory) {
-  DIR* dir = opendir(directory.c_str());
-  if (dir == nullptr) return;
-  while (const dirent* entry = readdir(dir)) {
-    const std::string_view name = entry->d_name;
-    if (!name.ends_with(kLockSuffix) || name.size() == kLockSuffix.size()) continue;
-    UniqueFd fd(openat(dirfd(dir), entry->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-    struct stat info;
-    if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
-    if (!TryLock(fd.get()) || !SameFile(fd.get(), dirfd(dir), entry->d_name)) continue;
-    RemoveLeftOvers(Cat(directory, "/", name.substr(0, name.size() - kLockSuffix.size())));
-    unlinkat(dirfd(dir), entry->d_name, 0);
-  }
-  closedir(dir);
+  ForEachDead(directory, [](int dir, const char* lock_name, const std::string& base) {
+    if (RemoveLeftOvers(base)) unlinkat(dir, lock_name, 0);
+  });
+}
+
+std::vector<std::string> NamesOfTheDead(const std::string& directory) {
+  std::vector<std::string> names;
+  ForEachDead(directory, [&](int, const char*, const std::string& base) { names.push_back(base); });
+  return names;
 }
 
 SocketOwner ProbeSocket(const std::string& path) {

@@ -2,7 +2,8 @@
 // what the dead left.
 //
 // A name NAME has, in a runtime directory, NAME.lock and beside it one file per way to reach its server:
-// NAME.sock (unix), NAME.shm (the control socket of shm), NAME.fifo, NAME.snap. A path has only PATH.lock.
+// NAME.sock (unix), NAME.shm (the control socket of shm), NAME.fifo, NAME.snap. A path has only PATH.lock. A process with
+// things in the kernel that would outlive it has a random name with a ledger of them (shm/ledger.h), NAME.owned.
 // The lock is an OFD lock on NAME.lock: the kernel drops it when its holder dies, however that
 // happens. One process owns all of a name; within it several schemes share it.
 #pragma once
@@ -53,9 +54,12 @@ class NameLock {
   const std::string base_;
 };
 
-// Removes from `directory` the files of names whose owner is dead, and nothing else. Quiet about what it may
-// not touch.
+// Removes from `directory` the files of names whose owner is dead, and what the dead left in the kernel, and nothing
+// else. Quiet about what it may not touch.
 void SweepDirectory(const std::string& directory);
+
+// The names in `directory` ("/run/ipcrpc/monitor") whose owner is dead.
+std::vector<std::string> NamesOfTheDead(const std::string& directory);
 
 // Who is behind a file that is a unix socket.
 struct SocketOwner {

@@ -10,6 +10,11 @@
 #include "transport/base/nearest.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/exec/exec_transport.h"
+#include "transport/inherited/pipe_transport.h"
+#include "transport/inherited/socketpair_transport.h"
+#include "transport/inherited/stdio_transport.h"
+#include "transport/inproc/inproc_transport.h"
 #include "transport/shm/shm_transport.h"
 #include "transport/unix/unix_transport.h"
 
@@ -74,6 +79,11 @@ std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
       shm::ShmScheme(),
       UnixScheme(),
+      InprocScheme(),
+      SocketpairScheme(),
+      PipeScheme(),
+      StdioScheme(),
+      ExecScheme(),
   };
   return kSchemes;
 }

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
@@ -43,11 +45,13 @@ constexpr size_t kHistoryBytesPerChange = 512;
 
 void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
 
+// Schemes whose addresses are no places that others find.
+const std::set<std::string> kInherited = {"socketpair", "pipe", "exec", "stdio"};
+
 // What stands between the scheme and the parameters, if it is a name or a path that others find.
 std::string NameIn(const std::string& address) {
   const size_t colon = address.find(':');
-  static const std::set<std::string> inherited = {"socketpair", "pipe", "exec", "stdio"};
-  if (colon != std::string::npos && inherited.count(address.substr(0, colon)) != 0) return "";
+  if (colon != std::string::npos && kInherited.count(address.substr(0, colon)) != 0) return "";
   const size_t begin = colon == std::string::npos ? 0 : colon + 1;
   const std::string rest = address.substr(begin, address.find('?', begin) - begin);
   return rest.starts_with('@') ? "" : rest;  // abstract names have no permissions, and no directory
@@ -61,12 +65,16 @@ std::string WithMode(const std::string& address) {
   return address.find("mode=", query) == std::string::npos ? address + "&mode=0666" : address;
 }
 
-// What snapshots are called after: the first address that is a name or a path.
+// What snapshots are called after: the first address that is a name or a path; "" when who asks alone gets to know of this
+// process.
 std::string SnapshotBase(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     if (const std::string name = NameIn(address); !name.empty()) return name;
   }
-  return "monitor";
+  const bool private_to_one = std::all_of(addresses.begin(), addresses.end(), [](const std::string& address) {
+    return kInherited.count(address.substr(0, address.find(':'))) != 0;
+  });
+  return private_to_one ? "" : "monitor";
 }
 
 // As for watches of the status.
@@ -115,31 +123,45 @@ int Serve(const Options& options) {
                                   .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
         &Say);
   }
-  for (const std::string& address : options.addresses) Say("listening on " + address);
-  if (!(*net_monitor)->warning().empty()) Say((*net_monitor)->warning());
+  bool quiet = true;
+  for (const std::string& address : options.addresses) {
+    if (address.starts_with("stdio:")) continue;  // its client knows, and has the same standard error
+    Say("listening on " + address);
+    quiet = false;
+  }
+  if (!quiet && !(*net_monitor)->warning().empty()) Say((*net_monitor)->warning());
 
-  int signal;
-  sigwait(&ends, &signal);
-  snapshots.reset();
-  (*net_monitor)->Shutdown();
-  system_status.Close();
-  kernel_events.Close();
-  server->Shutdown(std::chrono::steady_clock::now() + kDrain);
+  std::thread signalled([&] {
+    int signal;
+    sigwait(&ends, &signal);
+    snapshots.reset();
+    (*net_monitor)->Shutdown();
+    system_status.Close();
+    kernel_events.Close();
+    server->Shutdown(std::chrono::steady_clock::now() + kDrain);
+  });
+  server->Wait();  // for that, or for the only client to hang up
+  pthread_kill(signalled.native_handle(), SIGTERM);
+  signalled.join();
   return 0;
 }
 
 int Main(int argc, char** argv) {
   CLI::App app(
-      "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus) and of its network "
-      "(ipcrpc.monitor.v1.NetEvents) until SIGTERM or SIGINT.",
+      "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus), of its network "
+      "(ipcrpc.monitor.v1.NetEvents), and what the kernel tells of devices and processes "
+      "(ipcrpc.monitor.v1.KernelEvents), until SIGTERM or SIGINT.",
       "ipcrpc-monitord");
   Options options;
   std::string runtime_dir;
-  bool no_snapshots = false;
+  bool no_snapshots = false, standard_io = false;
   app.add_option("--listen", options.addresses,
                  "Address to listen on, any number of times; shm:monitor if left out")
       ->take_all()
       ->type_name("ADDRESS");
+  app.add_flag("--stdio", standard_io,
+               "--listen stdio:, for whoever started this, as in exec:'ipcrpc-monitord --stdio'; alone, it publishes no "
+               "snapshots unless --snapshots names them, and ends when its client hangs up");
   app.add_option("--runtime-dir", runtime_dir,
                  "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
       ->type_name("DIR");
@@ -183,10 +205,11 @@ int Main(int argc, char** argv) {
     Say(std::string(error.what()) + " (see ipcrpc-monitord --help)");
     return 2;
   }
-  options.snapshots = !no_snapshots;
+  if (standard_io) options.addresses.push_back("stdio:");
   if (!runtime_dir.empty()) setenv("IPCRPC_RUNTIME_DIR", runtime_dir.c_str(), 1);
   if (options.addresses.empty()) options.addresses.push_back("shm:monitor");
   if (options.snapshot_base.empty()) options.snapshot_base = SnapshotBase(options.addresses);
+  options.snapshots = !no_snapshots && !options.snapshot_base.empty();
   return Serve(options);
 }
 

@@ -160,7 +160,9 @@ TEST_P(Deadline, PassesOnToNestedCallsUnlessSwitchedOff) {
   StopServer();
 }
 
-TEST_P(Deadline, FiresWhenTheServerIsStopped) {
+using DeadlineAcrossProcesses = Deadline;
+
+TEST_P(DeadlineAcrossProcesses, FiresWhenTheServerIsStopped) {
   Process server({"serve", address()});
   const auto stub = NewStub();
   Msg response;
@@ -198,6 +200,7 @@ TEST_P(Deadline, FiresWhenTheServerIsStopped) {
 }
 
 BEHAVIOUR_SUITE(Deadline);
+BEHAVIOUR_SUITE_ACROSS_PROCESSES(DeadlineAcrossProcesses);
 
 }  // namespace
 }  // namespace behaviour

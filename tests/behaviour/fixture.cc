@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 
@@ -97,7 +99,22 @@ Msg Data(size_t bytes, char fill) {
   return message;
 }
 
-BehaviourTest::BehaviourTest() : address_(std::string(GetParam()) + ":" + FreshName()) {}
+namespace {
+
+// A scheme alone, or with the parameters of its addresses.
+std::string FreshAddress(std::string_view scheme, std::string_view suffix = "") {
+  if (std::ranges::find(kOneConnection, scheme) != std::end(kOneConnection)) return std::string(scheme) + ":";
+  const size_t end = std::min(scheme.find('?'), scheme.size());
+  return std::string(scheme.substr(0, end)).append(":").append(FreshName()).append(suffix).append(scheme.substr(end));
+}
+
+}  // namespace
+
+BehaviourTest::BehaviourTest() : place_(FreshAddress(GetParam())) {}
+
+std::unique_ptr<ipcrpc::MeetingPlace> BehaviourTest::NewPlace() {
+  return std::make_unique<ipcrpc::MeetingPlace>(FreshAddress(GetParam()));
+}
 
 BehaviourTest::~BehaviourTest() { StopServer(); }
 
@@ -106,7 +123,7 @@ void BehaviourTest::StopServer() {
   server_.reset();
 }
 
-std::string BehaviourTest::OtherAddress() const { return std::string(GetParam()) + ":" + FreshName(); }
+std::string BehaviourTest::OtherAddress(std::string_view suffix) const { return FreshAddress(GetParam(), suffix); }
 
 std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
                                                      const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
@@ -121,17 +138,17 @@ std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, con
 
 void BehaviourTest::Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure,
                           const ipcrpc::ChannelArguments& arguments) {
-  if (server_ == nullptr) server_ = Serve(service_, address_, configure);
-  channel_ = ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments);
+  if (server_ == nullptr) server_ = Serve(service_, address(), configure);
+  channel_ = ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments);
   stub_ = Methods::NewStub(channel_);
 }
 
 std::unique_ptr<Methods::Stub> BehaviourTest::NewStub(const ipcrpc::ChannelArguments& arguments) {
-  return Methods::NewStub(ipcrpc::CreateCustomChannel(address_, ipcrpc::InsecureChannelCredentials(), arguments));
+  return Methods::NewStub(ipcrpc::CreateCustomChannel(client_address(), ipcrpc::InsecureChannelCredentials(), arguments));
 }
 
 void BehaviourTest::ExpectAlive() {
-  const std::unique_ptr<Methods::Stub> fresh = NewStub();
+  const std::unique_ptr<Methods::Stub> fresh = one_connection() && stub_ != nullptr ? nullptr : NewStub();
   for (Methods::Stub* stub : {fresh.get(), stub_.get()}) {
     if (stub == nullptr) continue;
     ClientContext context;
@@ -188,6 +205,10 @@ int Process::Wait() {
   return status;
 }
 
-std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) { return std::string(info.param); }
+std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info) {
+  std::string name(info.param);
+  std::replace_if(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+}
 
 }  // namespace behaviour

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -19,6 +20,7 @@
 #include "gtest/gtest.h"
 #include "ipcrpc/ipcrpc.h"
 #include "tests/behaviour/behaviour.ipcrpc.pb.h"
+#include "transport/testing/meeting_place.h"
 
 namespace behaviour {
 
@@ -33,8 +35,16 @@ using ServerEmitter = ipcrpc::ServerWriter<Msg>;
 using ServerCollector = ipcrpc::ServerReader<Msg>;
 using ServerTalk = ipcrpc::ServerReaderWriter<Msg, Msg>;
 
-// A new transport joins by a line here.
-inline constexpr std::string_view kSchemes[] = {"shm", "unix"};
+// A new transport joins by a line in one of these: a scheme, and the parameters of its addresses.
+inline constexpr std::string_view kSchemes[] = {
+    "shm",
+    "shm?segment=posix&wake=sem",
+    "shm?segment=sysv&wake=eventfd",
+    "shm?wake=sysvsem",
+    "unix",
+};
+inline constexpr std::string_view kOneProcess[] = {"inproc"};               // its names are this process's own
+inline constexpr std::string_view kOneConnection[] = {"socketpair", "pipe"};  // an address is good for one
 
 // Under a sanitizer everything takes several times as long.
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
@@ -116,20 +126,29 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   BehaviourTest();
   ~BehaviourTest() override;
 
-  // A fresh name of the scheme in the test's own runtime directory.
-  const std::string& address() const { return address_; }
-  std::string OtherAddress() const;
+  // "shm" of "shm?wake=sem".
+  static std::string_view scheme() { return GetParam().substr(0, GetParam().find('?')); }
+  // Where the server listens, and where its clients find it: a fresh name of the scheme in the test's own runtime
+  // directory for both, with the parameters, or a pair of descriptors.
+  const std::string& address() const { return place_.server(); }
+  const std::string& client_address() const { return place_.client(); }
+  // Another name; `suffix` for a forked child, whose fresh names are its parent's.
+  std::string OtherAddress(std::string_view suffix = "") const;
+  // The same for another server.
+  static std::unique_ptr<ipcrpc::MeetingPlace> NewPlace();
+  bool one_connection() const { return std::ranges::find(kOneConnection, GetParam()) != std::end(kOneConnection); }
 
   // Starts the server at address() if the test has not done so, and connects.
   void Start(const std::function<void(ipcrpc::ServerBuilder&)>& configure = {},
              const ipcrpc::ChannelArguments& arguments = {});
   std::unique_ptr<ipcrpc::Server> Serve(LambdaService& service, const std::string& at,
                                         const std::function<void(ipcrpc::ServerBuilder&)>& configure = {});
+  // On a connection of its own.
   std::unique_ptr<Methods::Stub> NewStub(const ipcrpc::ChannelArguments& arguments = {});
   // Ends all calls and waits for their handlers. Tests whose handlers use their locals end with it.
   void StopServer();
 
-  // The server still serves this channel, and a new one.
+  // The server still serves this channel, and a new one if there can be one.
   void ExpectAlive();
 
   LambdaService service_;
@@ -138,7 +157,7 @@ class BehaviourTest : public ::testing::TestWithParam<std::string_view> {
   std::unique_ptr<Methods::Stub> stub_;
 
  private:
-  const std::string address_;
+  const ipcrpc::MeetingPlace place_;
 };
 
 // Another process that serves, or calls; killed, if need be, with the object.
@@ -165,7 +184,16 @@ class Process {
 
 std::string SchemeName(const ::testing::TestParamInfo<std::string_view>& info);
 
-#define BEHAVIOUR_SUITE(Suite) \
+// Over every transport: tests with one server, which starts before its one client connects, and never again.
+#define BEHAVIOUR_SUITE(Suite)        \
+  BEHAVIOUR_SUITE_WITH_NAMES(Suite);  \
+  INSTANTIATE_TEST_SUITE_P(OneConnection, Suite, ::testing::ValuesIn(::behaviour::kOneConnection), ::behaviour::SchemeName)
+// Over those whose addresses are names, for servers that come and go and any number of connections.
+#define BEHAVIOUR_SUITE_WITH_NAMES(Suite)       \
+  BEHAVIOUR_SUITE_ACROSS_PROCESSES(Suite);      \
+  INSTANTIATE_TEST_SUITE_P(OneProcess, Suite, ::testing::ValuesIn(::behaviour::kOneProcess), ::behaviour::SchemeName)
+// Over those whose names other processes find.
+#define BEHAVIOUR_SUITE_ACROSS_PROCESSES(Suite) \
   INSTANTIATE_TEST_SUITE_P(All, Suite, ::testing::ValuesIn(::behaviour::kSchemes), ::behaviour::SchemeName)
 
 }  // namespace behaviour

@@ -111,7 +111,9 @@ TEST_P(Load, AThousandConcurrentStreams) {
   }
 }
 
-TEST_P(Load, AThousandConnectionsLeaveTheThreadCountUnchanged) {
+using LoadOfConnections = Load;
+
+TEST_P(LoadOfConnections, AThousandConnectionsLeaveTheThreadCountUnchanged) {
   constexpr int kConnections = kSanitized ? 200 : 1000;
   Start();
   std::vector<std::unique_ptr<Methods::Stub>> stubs;
@@ -140,7 +142,7 @@ TEST_P(Load, AThousandConnectionsLeaveTheThreadCountUnchanged) {
 }
 
 // A connection that is never idle does not starve one that was.
-TEST_P(Load, BusyConnectionsDoNotStarveColdOnes) {
+TEST_P(LoadOfConnections, BusyConnectionsDoNotStarveColdOnes) {
   Start();
   std::atomic<bool> stop{false};
   std::vector<std::thread> busy;
@@ -176,7 +178,7 @@ TEST_P(Load, BusyConnectionsDoNotStarveColdOnes) {
   EXPECT_LT(worst, kSlower * 1000);
 }
 
-TEST_P(Load, NothingIsLeftOfConnectionsAndServers) {
+TEST_P(LoadOfConnections, NothingIsLeftOfConnectionsAndServers) {
   const auto round = [&](int connections) {
     LambdaService service;
     const std::string at = OtherAddress();
@@ -202,6 +204,7 @@ TEST_P(Load, NothingIsLeftOfConnectionsAndServers) {
 }
 
 BEHAVIOUR_SUITE(Load);
+BEHAVIOUR_SUITE_WITH_NAMES(LoadOfConnections);
 
 }  // namespace
 }  // namespace behaviour

@@ -188,7 +188,7 @@ TEST_P(Processes, ForkedChildrenAreToldAndMayMakeTheirOwnChannel) {
                 if (!own->Unary(&own_context, Number(i), &answer).ok() || answer.number() != i) return 4;
               }
               LambdaService service;
-              const std::string at = OtherAddress() + "-child";
+              const std::string at = OtherAddress("-child");
               const auto own_server = Serve(service, at);
               const auto own = Methods::NewStub(ipcrpc::CreateChannel(at));
               ClientContext own_context;
@@ -233,7 +233,7 @@ TEST_P(Processes, ForkedChildrenOfAServerLeaveItAlone) {
 
 #endif
 
-BEHAVIOUR_SUITE(Processes);
+BEHAVIOUR_SUITE_ACROSS_PROCESSES(Processes);
 
 }  // namespace
 }  // namespace behaviour

@@ -16,7 +16,7 @@ class ServerBehaviour : public BehaviourTest {
 
 TEST_P(ServerBehaviour, SeveralAddressesAndSchemesAtOnce) {
   const std::string other = OtherAddress();
-  const std::string foreign = GetParam() == "unix" ? "shm:foreign" : "unix:foreign";
+  const std::string foreign = scheme() == "unix" ? "shm:foreign" : "unix:foreign";
   int bound = -1;
   Start([&](ipcrpc::ServerBuilder& builder) {
     builder.AddListeningPort(other, ipcrpc::InsecureServerCredentials(), &bound).AddListeningPort(foreign);
@@ -181,7 +181,7 @@ TEST_P(ServerBehaviour, LimitOfConcurrentCallsOnAConnection) {
   EXPECT_TRUE(Eventually([&] { return Call(*stub_).ok(); }));
 }
 
-BEHAVIOUR_SUITE(ServerBehaviour);
+BEHAVIOUR_SUITE_WITH_NAMES(ServerBehaviour);
 
 }  // namespace
 }  // namespace behaviour

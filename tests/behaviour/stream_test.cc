@@ -359,12 +359,11 @@ class Scrambler : public ipcrpc::Service {
 
 TEST_P(Stream, ResponsesThatDoNotParseAreNeverOk) {
   Scrambler scrambler;
-  const std::string at = OtherAddress();
   ipcrpc::ServerBuilder builder;
-  builder.AddListeningPort(at).RegisterService(&scrambler);
+  builder.AddListeningPort(address()).RegisterService(&scrambler);
   const auto server = builder.BuildAndStart();
   ASSERT_NE(server, nullptr) << builder.error();
-  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(at));
+  const auto stub = NewStub();
   Msg message;
   {
     ClientContext context;

@@ -206,9 +206,9 @@ TEST_P(Unary, FirstCallOfAServerMayBlockItsPoller) {
   // The very first task of a connection, before its poller has ever slept, calls the server again.
   for (int i = 0; i < 20; ++i) {
     LambdaService service;
-    const std::string at = OtherAddress();
-    const auto server = Serve(service, at);
-    const auto stub = Methods::NewStub(ipcrpc::CreateChannel(at));
+    const auto place = NewPlace();
+    const auto server = Serve(service, place->server());
+    const auto stub = Methods::NewStub(ipcrpc::CreateChannel(place->client()));
     service.unary = [&](ServerContext*, const Msg* request, Msg* response) {
       response->set_number(request->number());
       if (request->number() == 0) return Status::OK;
@@ -246,8 +246,9 @@ TEST_P(Unary, SleepingHandlersHoldUpNobody) {
   }
   ASSERT_TRUE(Eventually([&] { return sleeping == 8; }));
   // On the same connection, and on one of its own.
-  const auto other = NewStub();
+  const auto other = one_connection() ? nullptr : NewStub();
   for (Methods::Stub* stub : {stub_.get(), other.get()}) {
+    if (stub == nullptr) continue;
     for (int i = 0; i < 100; ++i) {
       ClientContext context;
       context.set_deadline(In(20s));
@@ -287,9 +288,9 @@ TEST_P(Unary, PeerAndAuthContextAreKnownOnBothSides) {
   EXPECT_NE(context.peer(), "");
   Msg response;
   ASSERT_TRUE(stub_->Unary(&context, Msg(), &response).ok());
-  EXPECT_THAT(context.peer(), ::testing::StartsWith(std::string(GetParam()) + ":"));
+  EXPECT_THAT(context.peer(), ::testing::StartsWith(std::string(scheme()) + ":"));
   EXPECT_NE(server_side, "");
-  EXPECT_TRUE(authenticated);
+  EXPECT_EQ(authenticated, GetParam() != "pipe");  // nobody vouches for who is there
   StopServer();
 }
 

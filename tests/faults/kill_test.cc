@@ -1,17 +1,13 @@
 // kill -9 of either side at random points: every call of the survivor ends with a status, the next start works, and
 // after it nothing is left. Each scheme, 200 times, in a private world.
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <random>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "ipcrpc/ipcrpc.h"
-#include "tests/behaviour/behaviour.ipcrpc.pb.h"
 #include "tests/faults/private_world.h"
+#include "tests/faults/processes.h"
 
 namespace faults {
 namespace {
@@ -19,7 +15,6 @@ namespace {
 using behaviour::Methods;
 using behaviour::Msg;
 using ipcrpc::ClientContext;
-using ipcrpc::ServerContext;
 using ipcrpc::Status;
 using ipcrpc::StatusCode;
 using namespace std::chrono_literals;
@@ -27,100 +22,8 @@ using namespace std::chrono_literals;
 constexpr int kKills = 200;
 constexpr auto kHung = 20s;  // a call that takes longer did not end
 
-constexpr std::string_view kAddresses[] = {"shm:kill", "unix:kill"};
-
-class Echo final : public Methods::Service {
-  Status Unary(ServerContext*, const Msg* request, Msg* response) override {
-    *response = *request;
-    return Status::OK;
-  }
-  Status Talk(ServerContext*, ipcrpc::ServerReaderWriter<Msg, Msg>* stream) override {
-    for (Msg message; stream->Read(&message) && stream->Write(message);) {
-    }
-    return Status::OK;
-  }
-};
-
-// A child of this program, which has no thread: it runs `body` and exits with its result.
-class Child {
- public:
-  template <typename Body>
-  explicit Child(Body body) {
-    fflush(nullptr);
-    pid_ = fork();
-    if (pid_ != 0) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    _exit(body());
-  }
-  ~Child() {
-    if (pid_ > 0) Kill();
-  }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-
-  void Signal(int signal) const { kill(pid_, signal); }
-  void Kill() {
-    Signal(SIGKILL);
-    Wait();
-  }
-  int Wait() {
-    int status = 0;
-    waitpid(std::exchange(pid_, -1), &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-
- private:
-  pid_t pid_;
-};
-
-// Serves until SIGTERM.
-int Serve(const std::string& address, int ready) {
-  sigset_t end;
-  sigemptyset(&end);
-  sigaddset(&end, SIGTERM);
-  sigprocmask(SIG_BLOCK, &end, nullptr);
-  Echo service;
-  ipcrpc::ServerBuilder builder;
-  builder.AddListeningPort(address);
-  builder.RegisterService(&service);
-  const std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    fprintf(stderr, "%s\n", builder.error().c_str());
-    return 1;
-  }
-  if (write(ready, "r", 1) != 1) return 1;
-  close(ready);
-  int signal;
-  sigwait(&end, &signal);
-  server->Shutdown(std::chrono::system_clock::now());
-  return 0;
-}
-
-class RunningServer {
- public:
-  explicit RunningServer(const std::string& address) {
-    int ready[2];
-    EXPECT_EQ(pipe(ready), 0);
-    child_ = std::make_unique<Child>([&] {
-      close(ready[0]);
-      return Serve(address, ready[1]);
-    });
-    close(ready[1]);
-    char byte;
-    started_ = read(ready[0], &byte, 1) == 1;
-    close(ready[0]);
-  }
-  bool started() const { return started_; }
-  void Kill() { child_->Kill(); }
-  int Stop() {
-    child_->Signal(SIGTERM);
-    return child_->Wait();
-  }
-
- private:
-  std::unique_ptr<Child> child_;
-  bool started_ = false;
-};
+constexpr std::string_view kAddresses[] = {"shm:kill", "shm:kill?segment=posix&wake=sem", "shm:kill?segment=sysv&wake=sysvsem",
+                                           "unix:kill"};
 
 Status CallOnce(Methods::Stub& stub, uint32_t kind) {
   ClientContext context;
@@ -163,7 +66,7 @@ class KillTest : public ::testing::TestWithParam<std::string_view> {};
 TEST_P(KillTest, EitherSideAtRandomPointsLeavesNothing) {
   const std::string address(GetParam());
   std::mt19937 random(20);  // where it strikes is up to the scheduler all the same
-  auto server = std::make_unique<RunningServer>(address);
+  auto server = std::make_unique<RunningServer>(std::vector{address});
   for (int kill = 0; kill < kKills; ++kill) {
     ASSERT_TRUE(server->started()) << "kill " << kill;
     Child client([&] { return CallUntilTheServerDies(address); });
@@ -171,7 +74,7 @@ TEST_P(KillTest, EitherSideAtRandomPointsLeavesNothing) {
     if (kill % 2 == 0) {
       server->Kill();
       ASSERT_EQ(client.Wait(), kServerGone) << "kill " << kill;
-      server = std::make_unique<RunningServer>(address);
+      server = std::make_unique<RunningServer>(std::vector{address});
     } else {
       client.Kill();
       if (kill % 10 == 1) {
@@ -181,7 +84,7 @@ TEST_P(KillTest, EitherSideAtRandomPointsLeavesNothing) {
   }
   EXPECT_EQ(server->Stop(), 0);
   // The next start, which sweeps, and its end.
-  RunningServer next(address);
+  RunningServer next({address});
   EXPECT_TRUE(next.started());
   EXPECT_EQ(Child([&] { return CallOnceAndSayWhy(address); }).Wait(), kOk);
   EXPECT_EQ(next.Stop(), 0);
@@ -196,12 +99,3 @@ INSTANTIATE_TEST_SUITE_P(All, KillTest, ::testing::ValuesIn(kAddresses), [](cons
 
 }  // namespace
 }  // namespace faults
-
-int main(int argc, char** argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  if (const std::string error = faults::EnterPrivateWorld(); !error.empty()) {
-    fprintf(stderr, "%s\n", error.c_str());
-    return 1;
-  }
-  return RUN_ALL_TESTS();
-}

@@ -136,7 +136,7 @@ TEST_P(LyingShmServer, WrongWelcomesAreRefused) {
   const UniqueFd empty = MakeMemfd(segment_bytes, kAllSeals, nullptr);
   const UniqueFd unsealed = MakeMemfd(segment_bytes, 0, nullptr);
   const UniqueFd small = MakeMemfd(4096, kAllSeals, nullptr);
-  const Welcome good = {.magic = kHelloMagic, .version = kProtocolVersion, .refused = 0, .features = 0, .ring_bytes = kMinRingBytes,
+  const Welcome good = {.magic = kHelloMagic, .version = kLowestVersion, .refused = 0, .features = 0, .ring_bytes = kMinRingBytes,
                         .max_ring_bytes = kMinRingBytes, .reserved = {}};
   const auto with = [&](auto change) {
     Welcome welcome = good;

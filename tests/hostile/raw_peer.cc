@@ -220,7 +220,7 @@ bool RawShmClient::Greet() {
   own_->version = kLayoutVersion;
   own_->size = kSegmentBytes;
   fcntl(memory.get(), F_ADD_SEALS, kAllSeals);
-  const ipcrpc::shm::Hello hello = {.magic = kHelloMagic, .version_min = kProtocolVersion, .version_max = kProtocolVersion, .features = 0,
+  const ipcrpc::shm::Hello hello = {.magic = kHelloMagic, .version_min = kLowestVersion, .version_max = kLowestVersion, .features = 0,
                        .ring_bytes = kRingBytes, .max_ring_bytes = kMaxRingBytes, .reserved = {}};
   return SendWithFds(socket_.get(), Bytes(&hello, sizeof(hello)), {memory.get()}) && ReadAnswer() == 0;
 }

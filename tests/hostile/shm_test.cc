@@ -33,7 +33,7 @@ class Shm : public BehaviourTest {
   }
 
   static ipcrpc::shm::Hello Good() {
-    return {.magic = kHelloMagic, .version_min = kProtocolVersion, .version_max = kProtocolVersion, .features = 0,
+    return {.magic = kHelloMagic, .version_min = kLowestVersion, .version_max = kLowestVersion, .features = 0,
             .ring_bytes = kMinRingBytes, .max_ring_bytes = kMinRingBytes, .reserved = {}};
   }
   static UniqueFd GoodMemory(size_t size = kSegmentBytes, int seals = kAllSeals, uint64_t magic = kSegmentMagic,
@@ -90,6 +90,47 @@ TEST_P(Shm, WrongGreetingsAreRefused) {
     RawShmClient client(address());
     EXPECT_TRUE(SendWithFds(client.socket(), bytes, fds));
     EXPECT_NE(client.ReadAnswer(), 0);
+  }
+}
+
+TEST_P(Shm, WrongPartsAreRefused) {
+  const UniqueFd memory = GoodMemory();
+  ipcrpc::shm::Hello hello = Good();
+  hello.version_min = hello.version_max = kHighestVersion;
+  const PartsBody standard = {.segment = 0, .wake = 0, .page_shift = 12, .reserved = 0, .segment_id = -1, .wake_id = -1, .wake_key = 0,
+                              .token = 0};
+  const auto answer = [&](const std::string& parts, const std::vector<int>& fds) {
+    RawShmClient client(address());
+    EXPECT_TRUE(SendWithFds(client.socket(), Bytes(&hello, sizeof(hello)) + parts, fds));
+    return client.ReadAnswer();
+  };
+  EXPECT_EQ(answer(Bytes(&standard, sizeof(standard)), {memory.get()}), 0);
+  const auto expect_refused = [&](const char* what, const std::string& parts, const std::vector<int>& fds) {
+    EXPECT_NE(answer(parts, fds), 0) << what;
+  };
+  expect_refused("none", "", {memory.get()});
+  expect_refused("half of them", Bytes(&standard, sizeof(standard) / 2), {memory.get()});
+  const auto with = [&](auto&& change) {
+    PartsBody body = standard;
+    change(body);
+    return Bytes(&body, sizeof(body));
+  };
+  const int fd = memory.get();
+  for (const uint8_t kind : {3, 4, 255}) expect_refused("a segment of no kind", with([&](PartsBody& b) { b.segment = kind; }), {fd});
+  for (const uint8_t kind : {4, 5, 255}) expect_refused("a wake of no kind", with([&](PartsBody& b) { b.wake = kind; }), {fd});
+  for (const uint8_t shift : {0, 11, 21, 26, 63, 64, 255}) {
+    expect_refused("pages of another size", with([&](PartsBody& b) { b.page_shift = shift; }), {fd});
+  }
+  expect_refused("another token", with([](PartsBody& b) { b.token = 5; }), {fd});
+  // Each kind with the descriptors of another.
+  for (const uint8_t segment : {0, 1, 2}) {
+    for (const uint8_t wake : {0, 1, 2, 3}) {
+      if (segment == 0 && wake == 0) continue;
+      const std::string parts = with([&](PartsBody& b) { b.segment = segment, b.wake = wake; });
+      for (const std::vector<int>& fds : {std::vector<int>{}, std::vector<int>{fd}, std::vector<int>{fd, fd}, std::vector<int>{fd, fd, fd}}) {
+        expect_refused("parts that are not there", parts, fds);
+      }
+    }
   }
 }
 
@@ -169,8 +210,8 @@ TEST_P(Shm, RingSwapsWithoutTheirMemoryCloseTheConnection) {
     client.Commit(kCommitted | 64, static_cast<uint32_t>(sizeof(body)) | kSwap);
   };
   const auto notice = [](RawShmClient& client, uint32_t number, uint32_t bytes, const std::vector<int>& fds) {
-    const SwapNotice message = {.type = 'S', .reserved = {}, .number = number, .ring_bytes = bytes};
-    SendWithFds(client.socket(), Bytes(&message, sizeof(message)), fds);
+    const SwapNotice message = {.type = 'S', .reserved = {}, .number = number, .ring_bytes = bytes, .id = -1};
+    SendWithFds(client.socket(), Bytes(&message, kSwapNoticeBytes), fds);
   };
   ExpectClosed("no memory", [&](RawShmClient& client) { swap(client, 1, kMinRingBytes); });
   const UniqueFd ring = MakeMemfd(kMinRingBytes, kAllSeals, nullptr);

@@ -10,6 +10,10 @@
    anew in the same epoch but of another kind is another sleep, or the signal already under way for the
    first kind would be taken for its own.
 
+   BELL=1: no futex; whoever is of that kind is woken by a bell (transport/shm/bell.h: eventfd, semaphore) that it shares with the waker. A
+   bell keeps rings, RINGS at most (one more is refused, and that is fine: it is rung), until the sleeper takes them,
+   which it does after it woke. Somebody of its own process may ring at any moment, too (Kick).
+
    Mutants: FENCE_WAKER=0, FENCE_SLEEPER=0, RECHECK=0, EPOCH_ONLY=1 (last compared without the kind), BUMP_DOORBELL=0
    (wseq left alone for a doorbell, so that the epoch stands still and the next sleep is taken for woken), DRAIN_LATE=1 (bytes drained
    after the last look at the ring, just before polling). */
@@ -34,6 +38,10 @@
 #ifndef WAKERS
 #define WAKERS 2
 #endif
+#ifndef BELL
+#define BELL 0
+#endif
+#define RINGS 1
 #define RECORDS_EACH 2
 #define SOCKET 1
 #define EPOCHS 4
@@ -55,6 +63,7 @@
 byte wseq, last;
 bit queued;
 byte bytes; /* in the control socket */
+byte rings; /* in the bell */
 
 active [WAKERS] proctype Waker() {
   byte me, s, i;
@@ -72,7 +81,8 @@ active [WAKERS] proctype Waker() {
         :: else -> skip
         fi;
         if
-        :: s & FUTEX -> queued = 0
+        :: (s & FUTEX) && !BELL -> queued = 0
+        :: (s & FUTEX) && BELL -> rings = (rings < RINGS -> rings + 1 : RINGS)
         :: else -> bytes = (bytes < SOCKET -> bytes + 1 : SOCKET) /* send(MSG_DONTWAIT); EAGAIN is fine */
         fi
      :: else -> skip
@@ -106,7 +116,15 @@ active proctype Sleeper() {
         :: RECHECK && COMMITTED > head -> skip
         :: else ->
            if
-           :: kind == FUTEX ->
+           :: kind == FUTEX && BELL ->
+              DRAINED(SLEEPER);
+              if
+              :: DRAIN_LATE -> rings = 0
+              :: else -> skip
+              fi;
+              rings > 0;
+              rings = 0
+           :: kind == FUTEX && !BELL ->
               atomic {
                 DRAINED(SLEEPER);
                 if
@@ -130,3 +148,7 @@ active proctype Sleeper() {
   :: else -> break
   od
 }
+
+#if BELL
+active proctype Kicker() { rings = RINGS }
+#endif

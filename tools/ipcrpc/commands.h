@@ -39,6 +39,8 @@ struct TransportsOptions {
 };
 absl::Status Transports(const TransportsOptions& options);
 
+absl::Status Stdio(const ServerOptions& options);
+
 absl::Status ServerStatus(const ServerOptions& options);
 
 struct SnapshotOptions {

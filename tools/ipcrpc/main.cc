@@ -94,6 +94,12 @@ int Main(int argc, char** argv) {
   AddServerOptions(status_command, &status, "", "Whom to reach");
   status_command->callback([&] { run = [&] { return ServerStatus(status); }; });
 
+  ServerOptions stdio;
+  CLI::App* stdio_command = app.add_subcommand(
+      "stdio", "Carries standard input and output to a server, so that exec:'ssh HOST ipcrpc stdio NAME' reaches it");
+  stdio_command->add_option("words", stdio.words, "Whom to reach")->type_name("")->option_text("[ADDR]")->expected(0, 2);
+  stdio_command->callback([&] { run = [&] { return Stdio(stdio); }; });
+
   TransportsOptions transports;
   CLI::App* transports_command = app.add_subcommand("transports", "What there is to talk over, and what each can do");
   transports_command->add_flag("-p,--parameters", transports.parameters, "The parameters of their addresses instead");

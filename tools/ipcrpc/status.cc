@@ -18,24 +18,17 @@ absl::Status PrintField(std::string_view name, std::string_view value) {
 }  // namespace
 
 absl::Status ServerStatus(const ServerOptions& options) {
-  std::string address;
-  if (options.words.size() > 1) return UsageError("one address is enough: '" + options.words[1] + "' is too much");
-  if (!options.words.empty()) {
-    address = options.words[0];
-  } else {
-    const absl::StatusOr<std::string> fallback = DefaultAddress();
-    if (!fallback.ok()) return fallback.status();
-    address = *fallback;
-  }
+  const absl::StatusOr<std::string> address = OnlyAddress(options);
+  if (!address.ok()) return address.status();
   const absl::StatusOr<Schema::Deadline> deadline = DeadlineOf(options.timeout);
   if (!deadline.ok()) return deadline.status();
 
-  const std::shared_ptr<Channel> channel = OpenChannel(address);
+  const std::shared_ptr<Channel> channel = OpenChannel(*address);
   const auto start = std::chrono::steady_clock::now();
   const absl::Status connected = Connect(*channel, std::min(*deadline, std::chrono::system_clock::now() + kPatience));
   const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   const TransportInfo info = channel->GetTransportInfo();
-  absl::Status printed = PrintField("address", address);
+  absl::Status printed = PrintField("address", *address);
   if (connected.ok()) {
     printed.Update(PrintField("transport", info.place));
     printed.Update(PrintField("peer", info.peer));

@@ -26,6 +26,11 @@ absl::StatusOr<std::string> DefaultAddress() {
   return std::string(address);
 }
 
+absl::StatusOr<std::string> OnlyAddress(const ServerOptions& options) {
+  if (options.words.size() > 1) return UsageError("one address is enough: '" + options.words[1] + "' is too much");
+  return options.words.empty() ? DefaultAddress() : options.words[0];
+}
+
 absl::StatusOr<Schema::Deadline> DeadlineOf(const std::string& timeout) {
   if (timeout.empty()) return Schema::Deadline::max();
   absl::Duration duration;

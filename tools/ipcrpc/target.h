@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "ipcrpc/ipcrpc.h"
+#include "tools/ipcrpc/commands.h"
 #include "tools/ipcrpc/schema.h"
 
 namespace ipcrpc::cli {
@@ -19,6 +20,9 @@ bool LooksLikeAddress(const std::string& word);
 
 // IPCRPC_ADDRESS, or a usage error that says so.
 absl::StatusOr<std::string> DefaultAddress();
+
+// For commands that take no word of their own: ADDR, if there is one, or else the default.
+absl::StatusOr<std::string> OnlyAddress(const ServerOptions& options);
 
 // A usage error unless it is a positive duration ("5s", "250ms"); empty: no deadline.
 absl::StatusOr<Schema::Deadline> DeadlineOf(const std::string& timeout);

@@ -6,9 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "transport/base/clock.h"
 #include "transport/base/features.h"
+#include "transport/base/log.h"
+#include "transport/base/strings.h"
 
 namespace ipcrpc {
 namespace {
@@ -43,9 +46,15 @@ void FutexWait(const std::atomic<uint32_t>* word, uint32_t expected, FutexScope 
 
 bool HasFutexWaitv() {
   static const bool has = [] {
-    if (!FeatureAllowed("futex_waitv")) return false;
+    if (!FeatureAllowed("futex_waitv")) {
+      Log(LogSeverity::kInfo, "futex_waitv is switched off by IPCRPC_DISABLE: who waits for a ring looks up every 20 ms");
+      return false;
+    }
     std::atomic<uint32_t> word{1};  // both mismatch: EAGAIN at once where the call exists
-    return Waitv(&word, 0, &word, 0, kNoDeadline) < 0 && errno == EAGAIN;
+    if (Waitv(&word, 0, &word, 0, kNoDeadline) < 0 && errno == EAGAIN) return true;
+    Log(LogSeverity::kWarning,
+        Cat("futex_waitv is refused here (", strerror(errno), "): who waits for a ring looks up every 20 ms"));
+    return false;
   }();
   return has;
 }

@@ -93,10 +93,15 @@ void IoRuntime::Attach(std::shared_ptr<PollTarget> target) {
   }
 }
 
-uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link) {
+uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link,
+                           std::function<void()> on_exhausted) {
   const int fd = listener->fd();
   const uint64_t id = housekeeper_.Watch(
-      fd, EPOLLIN, [listener = std::move(listener), on_link = std::move(on_link)](uint32_t) { listener->OnReadable(on_link); });
+      fd, EPOLLIN,
+      [listener = std::move(listener), on_link = std::move(on_link), on_exhausted = std::move(on_exhausted)](uint32_t) mutable {
+        listener->OnReadable(on_link);
+        if (listener->exhausted() && on_exhausted) std::exchange(on_exhausted, {})();
+      });
   if (options_.threads) StartHousekeeper();
   return id;
 }

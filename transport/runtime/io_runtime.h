@@ -36,9 +36,11 @@ class IoRuntime {
   // Gives a link to the poller with the fewest.
   void Attach(std::shared_ptr<PollTarget> target);
 
-  // Accepts on `listener`, on the housekeeping thread, until Unlisten(). `on_link` must not block.
-  uint64_t Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link);
-  // After it returns `on_link` does not run any more.
+  // Accepts on `listener`, on the housekeeping thread, until Unlisten(). `on_link` must not block. `on_exhausted` runs
+  // once when the listener has no more links to give.
+  uint64_t Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link,
+                  std::function<void()> on_exhausted = {});
+  // After it returns neither runs any more.
   void Unlisten(uint64_t id);
 
   // Runs `on_hangup` once when the peer of `link` hangs up, on the housekeeping thread. The link outlives it until

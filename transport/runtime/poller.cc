@@ -21,6 +21,7 @@ constexpr uint64_t kCoolAfterUs = 1000;
 // How long a link that is cold may have to wait behind links that are never idle.
 constexpr uint64_t kHarvestEveryUs = 250;
 constexpr int kPassesPerRunOnce = 16;
+constexpr uint32_t kIncoming = EPOLLIN | EPOLLRDHUP;
 
 }  // namespace
 
@@ -118,7 +119,7 @@ bool Poller::Run() {
     bool busy = false;
     if (!Pass(&busy)) return false;
     if (busy) continue;
-    if (SingleCheapLink()) {
+    if (SleepsInLink()) {
       SleepInLink();
       continue;
     }
@@ -184,7 +185,7 @@ bool Poller::PollEntry(Entry& entry, int frames) {
       return true;
     case Link::Progress::kIdle:
     case Link::Progress::kHeld:
-      if (!link.cheap_to_poll()) return !Cool(entry);
+      if (!link.cheap_to_poll() && !(entries_.size() == 1 && link.prefers_wait())) return !Cool(entry);
       return false;
   }
   return false;
@@ -202,7 +203,8 @@ void Poller::TakeCommands() {
   for (std::shared_ptr<PollTarget>& target : attach) {
     auto entry = std::make_shared<Entry>();
     entry->target = std::move(target);
-    epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {.ptr = entry->target.get()}};
+    entry->watched_events = kIncoming;
+    epoll_event event = {.events = kIncoming, .data = {.ptr = entry->target.get()}};
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry->target->link().event_fd(), &event);
     entries_.emplace(entry->target.get(), entry);
     entry->hot = true;
@@ -225,7 +227,7 @@ void Poller::Heat(const EntryPtr& entry) {
 bool Poller::Cool(Entry& entry) {
   Link& link = entry.target->link();
   if (!link.BeginSleep()) return false;
-  WatchWrite(entry);
+  Watch(entry, kIncoming | (link.wants_write() ? uint32_t{EPOLLOUT} : 0u));
   entry.hot = false;
   return true;
 }
@@ -273,12 +275,14 @@ void Poller::SleepInEpoll() {
   active_();
 }
 
-bool Poller::SingleCheapLink() const {
-  return entries_.size() == 1 && hot_.size() == 1 && hot_[0]->target->link().cheap_to_poll();
+bool Poller::SleepsInLink() const {
+  return entries_.size() == 1 && hot_.size() == 1 && hot_[0]->target->link().prefers_wait();
 }
 
 void Poller::SleepInLink() {
   PollTarget* target = hot_[0]->target.get();
+  // What the link itself waits for must not wake those who watch fd() meanwhile.
+  if (!target->link().cheap_to_poll()) Watch(*hot_[0], 0);
   SetWatched(true);
   if (sleeping_in_ != target) {
     std::lock_guard lock(mu_);
@@ -300,11 +304,9 @@ void Poller::SetWatched(bool watched) {
   watch_(watched);
 }
 
-void Poller::WatchWrite(Entry& entry) {
-  const bool wants = entry.target->link().wants_write();
-  if (wants == entry.watches_write) return;
-  entry.watches_write = wants;
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | (wants ? uint32_t{EPOLLOUT} : 0u), .data = {.ptr = entry.target.get()}};
+void Poller::Watch(Entry& entry, uint32_t events) {
+  if (std::exchange(entry.watched_events, events) == events) return;
+  epoll_event event = {.events = events, .data = {.ptr = entry.target.get()}};
   epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, entry.target->link().event_fd(), &event);
 }
 

@@ -3,7 +3,7 @@
 //
 // A link is hot while it was busy lately: the poller looks at it in every pass, without a system call. Else it is cold:
 // armed, and in the poller's epoll, where the peer's doorbell reaches it. When nothing is hot the poller sleeps there;
-// with a single shared-memory link, in that link's own wait, which is cheaper.
+// with a single link, in that link's own wait if that is cheaper.
 //
 // The thread that drives is replaceable. Tasks (handlers) run at the top of the loop, with nothing of the poller
 // on the stack; when one is stuck, the housekeeper gives the poller to a stand-by thread (Steal()), and the stuck one
@@ -21,7 +21,7 @@
 
 #include "transport/base/fd.h"
 #include "transport/link.h"
-#include "transport/shm/spin.h"
+#include "transport/base/spin.h"
 
 namespace ipcrpc {
 
@@ -89,7 +89,7 @@ class Poller {
   struct Entry {
     std::shared_ptr<PollTarget> target;
     bool hot = false;
-    bool watches_write = false;
+    uint32_t watched_events = 0;   // in the epoll
     uint64_t last_busy_ticks = 0;  // 0: busy since the last look
   };
   using EntryPtr = std::shared_ptr<Entry>;
@@ -104,8 +104,8 @@ class Poller {
   bool CoolIdle(bool all);      // true when none is hot any more
   void SleepInEpoll();
   void SleepInLink();
-  bool SingleCheapLink() const;
-  void WatchWrite(Entry& entry);
+  bool SleepsInLink() const;
+  void Watch(Entry& entry, uint32_t events);
   void Remove(Entry& entry);
   void Wakeup();
   void SetWatched(bool watched);

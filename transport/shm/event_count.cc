@@ -18,7 +18,11 @@ void Waker::Wake(uint32_t word) {
     [[maybe_unused]] ssize_t ignored = send(control_fd_, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     return;
   }
-  FutexWake(&own_->wake_sequence, FutexScope::kShared, 1);
+  if (bell_ != nullptr) {
+    bell_->Ring();
+  } else {
+    FutexWake(&own_->wake_sequence, FutexScope::kShared, 1);
+  }
 }
 
 }  // namespace ipcrpc::shm

@@ -6,8 +6,9 @@
 //      has it moved: ++epoch
 //   2  own.sleep = epoch | kind | reasons     2  Fence()
 //   3  Fence()                                3  s = peer.sleep; asleep, for this reason, not yet woken?
-//   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE or the doorbell
-//   5  sleep while peer.wake_sequence == w
+//   4  look again; something there: awake     4  ++own.wake_sequence, then FUTEX_WAKE, bell or doorbell
+//   5  sleep while peer.wake_sequence == w,
+//      or until the bell or doorbell rings
 //   6  own.sleep = epoch | awake; look again
 //
 // The two fences are a Dekker pair: either the sleeper's second look (4) sees what was published, or the waker (3)
@@ -23,6 +24,7 @@
 #include <utility>
 
 #include "transport/base/atomics.h"
+#include "transport/shm/bell.h"
 #include "transport/shm/layout.h"
 
 namespace ipcrpc::shm {
@@ -50,8 +52,9 @@ class Sleeper {
 // Used by both roles: the sender wakes for data, the receiver for space.
 class Waker {
  public:
-  // `control_fd` takes the doorbell's byte; borrowed.
-  Waker(Segment* own, const Segment* peer, int control_fd) : own_(own), peer_(peer), control_fd_(control_fd) {}
+  // `control_fd` takes the doorbell's byte, `bell` is the peer's, if it has one; borrowed.
+  Waker(Segment* own, const Segment* peer, int control_fd, Bell* bell)
+      : own_(own), peer_(peer), control_fd_(control_fd), bell_(bell) {}
 
   // After publishing. Costs a fence and a load while the peer is awake.
   void WakeFor(SleepWord::Reason reason) {
@@ -68,6 +71,7 @@ class Waker {
   Segment* const own_;
   const Segment* const peer_;
   const int control_fd_;
+  Bell* const bell_;  // null: the futex
   std::atomic<uint32_t> last_woken_{0};  // the sleep word that was last answered with a wake
   std::atomic<uint64_t> wakes_{0};
 };

@@ -11,6 +11,8 @@
 #include "absl/strings/str_cat.h"
 #include "transport/base/clock.h"
 #include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
+#include "transport/shm/ledger.h"
 
 namespace ipcrpc::shm {
 namespace {
@@ -33,12 +35,68 @@ absl::Status CheckSizes(uint32_t ring_bytes, uint32_t max_ring_bytes) {
                                                  " are not powers of two from ", kMinRingBytes, " to ", kMaxRingBytes));
 }
 
-absl::StatusOr<Mapping> MapPeerSegment(const UniqueFd& fd, uint32_t ring_bytes) {
-  if (!fd.valid()) return absl::InvalidArgumentError("the peer sent no shared memory");
-  ASSIGN_OR_RETURN(Mapping mapping, MapPeerMemory(fd, SegmentBytes(ring_bytes)));
-  RETURN_IF_ERROR(CheckSegment(mapping).status());
-  return mapping;
+template <typename Body>
+bool Read(const std::string& bytes, size_t offset, Body& body) {
+  if (bytes.size() < offset + sizeof(body)) return false;
+  std::memcpy(&body, bytes.data() + offset, sizeof(body));
+  return true;
 }
+
+// What is ours, and how the peer is told of it.
+struct OwnSide {
+  OwnMemory memory;
+  OwnBell bell;
+  PartsBody body;
+
+  absl::Status Send(int socket, std::string message, bool with_parts) const {
+    if (with_parts) message.append(reinterpret_cast<const char*>(&body), sizeof(body));
+    const int segment = memory.place.fd.get(), wake = bell.place.fd.get();
+    if (segment < 0) return SendDatagram(socket, message.data(), message.size(), {wake});
+    return SendDatagram(socket, message.data(), message.size(), {segment, wake});
+  }
+};
+
+absl::StatusOr<OwnSide> MakeOwnSide(const Terms& terms) {
+  OwnSide own;
+  const uint64_t token = Ledger::RandomToken();
+  ASSIGN_OR_RETURN(own.memory, MakeMemory(terms.parts, SegmentBytes(terms.sizes.start_bytes), Sharing::kPeerReads));
+  InitSegment(own.memory.mapping, token);
+  ASSIGN_OR_RETURN(own.bell, MakeBell(terms.parts));
+  own.body = {.segment = static_cast<uint8_t>(terms.parts.segment), .wake = static_cast<uint8_t>(terms.parts.wake),
+              .page_shift = PageShiftOf(terms.parts), .reserved = 0, .segment_id = own.memory.place.id,
+              .wake_id = own.bell.place.id, .wake_key = own.bell.place.key, .token = token};
+  return own;
+}
+
+// Checks what the peer's side is made of, and takes it. Nothing is touched before it is known to be of a kind for such a peer.
+absl::Status TakePeerSide(Datagram& datagram, const PartsBody& body, std::string_view whose, const PeerIdentity& peer,
+                          Agreement& agreement) {
+  if (body.segment >= kSegmentKinds || body.wake >= kWakeKinds || body.page_shift < kPageShift || body.page_shift > kMaxPageShift) {
+    return absl::InvalidArgumentError(Cat(whose, " parts are unknown: segment ", body.segment, ", wake ", body.wake, ", pages of 2^",
+                                          body.page_shift, " bytes"));
+  }
+  const Parts parts = {.segment = static_cast<SegmentKind>(body.segment), .wake = static_cast<WakeKind>(body.wake),
+                       .hugepages = body.page_shift != kPageShift};
+  RETURN_IF_ERROR(CheckTrusted(parts, whose, peer));
+  const size_t segment_fds = parts.segment == SegmentKind::kSysv ? 0 : 1;
+  const size_t fds = segment_fds + (BellHasFd(parts.wake, parts.segment) ? 1 : 0);
+  if (datagram.fd_count != fds) {
+    return absl::InvalidArgumentError(Cat(whose, " message carries ", datagram.fd_count, " descriptors, where its parts have ", fds));
+  }
+  MemoryPlace memory = {.fd = {}, .id = body.segment_id};
+  BellPlace bell = {.fd = {}, .id = body.wake_id, .key = body.wake_key};
+  if (segment_fds == 1) memory.fd = std::move(datagram.fds[0]);
+  if (fds > segment_fds) bell.fd = std::move(datagram.fds[segment_fds]);
+  agreement.peer_kind = {.segment = parts.segment, .page_shift = body.page_shift};
+  ASSIGN_OR_RETURN(agreement.peer,
+                   MapPeerMemory(agreement.peer_kind, memory, SegmentBytes(agreement.peer_ring_bytes), Sharing::kPeerReads));
+  RETURN_IF_ERROR(CheckSegment(agreement.peer, body.token).status());
+  ASSIGN_OR_RETURN(agreement.peer_bell, TakeBell(parts.wake, parts.segment, std::move(bell)));
+  return absl::OkStatus();
+}
+
+constexpr PartsBody kStandardParts = {.segment = 0, .wake = 0, .page_shift = kPageShift, .reserved = 0, .segment_id = 0,
+                                      .wake_id = 0, .wake_key = 0, .token = 0};
 
 }  // namespace
 
@@ -57,51 +115,53 @@ absl::StatusOr<std::optional<Datagram>> ReceiveDatagram(int socket) {
     return absl::UnavailableError(absl::StrCat("the control socket failed: ", strerror(errno)));
   }
   Datagram datagram;
-  int count = 0;
   for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
     const size_t fds = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < fds; ++i, ++count) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      datagram.fd.reset(fd);  // closes the one before
+    for (size_t i = 0; i < fds; ++i, ++datagram.fd_count) {
+      int number;
+      std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+      UniqueFd fd(number);  // closed, if there are too many
+      if (datagram.fd_count < Datagram::kMaxFds) datagram.fds[datagram.fd_count] = std::move(fd);
     }
   }
-  if (got == 0 && count == 0) return absl::UnavailableError("the peer closed the connection");
-  if (count > 1 || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
+  if (got == 0 && datagram.fd_count == 0) return absl::UnavailableError("the peer closed the connection");
+  if (datagram.fd_count > Datagram::kMaxFds || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
     return absl::InvalidArgumentError("the peer sent a control message that is too long or carries too many descriptors");
   }
   datagram.bytes.assign(bytes, static_cast<size_t>(got));
   return std::optional<Datagram>(std::move(datagram));
 }
 
-absl::Status SendDatagram(int socket, const void* bytes, size_t size, int fd) {
+absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initializer_list<int> fds) {
   iovec piece = {.iov_base = const_cast<void*>(bytes), .iov_len = size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(Datagram::kMaxFds * sizeof(int))] = {};
+  size_t count = 0;
+  for (const int fd : fds) {
+    if (fd >= 0) std::memcpy(CMSG_DATA(reinterpret_cast<cmsghdr*>(control)) + count++ * sizeof(int), &fd, sizeof(int));
+  }
   msghdr message = {};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if (fd >= 0) {
+  if (count > 0) {
     message.msg_control = control;
-    message.msg_controllen = sizeof(control);
+    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
     cmsghdr* part = CMSG_FIRSTHDR(&message);
     part->cmsg_level = SOL_SOCKET;
     part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(part), &fd, sizeof(int));
+    part->cmsg_len = CMSG_LEN(count * sizeof(int));
   }
   if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(size)) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("cannot send on the control socket: ", strerror(errno)));
 }
 
-absl::StatusOr<Agreement> Introduce(int socket, RingSizes sizes, int64_t deadline_ns) {
-  Agreement agreement;
-  agreement.own_ring_bytes = sizes.start_bytes;
-  ASSIGN_OR_RETURN(agreement.own, MakeMemory(SegmentBytes(sizes.start_bytes)));
-  InitSegment(agreement.own.mapping);
-  const Hello hello = {.magic = kHelloMagic, .version_min = kProtocolVersion, .version_max = kProtocolVersion,
-                       .features = 0, .ring_bytes = sizes.start_bytes, .max_ring_bytes = sizes.max_bytes, .reserved = {}};
-  RETURN_IF_ERROR(SendDatagram(socket, &hello, sizeof(hello), agreement.own.fd.get()));
+absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns) {
+  RETURN_IF_ERROR(CheckTrusted(terms.parts, "the client's", peer));
+  ASSIGN_OR_RETURN(OwnSide own, MakeOwnSide(terms));
+  const Hello hello = {.magic = kHelloMagic, .version_min = terms.parts.standard() ? kLowestVersion : kHighestVersion,
+                       .version_max = kHighestVersion, .features = 0, .ring_bytes = terms.sizes.start_bytes,
+                       .max_ring_bytes = terms.sizes.max_bytes, .reserved = {}};
+  RETURN_IF_ERROR(own.Send(socket, std::string(reinterpret_cast<const char*>(&hello), sizeof(hello)), /*with_parts=*/true));
 
   std::optional<Datagram> answer;
   while (!answer.has_value()) {
@@ -109,45 +169,61 @@ absl::StatusOr<Agreement> Introduce(int socket, RingSizes sizes, int64_t deadlin
     ASSIGN_OR_RETURN(answer, ReceiveDatagram(socket));
   }
   Welcome welcome;
-  if (answer->bytes.size() < sizeof(welcome)) return absl::FailedPreconditionError("the server does not speak this protocol");
-  std::memcpy(&welcome, answer->bytes.data(), sizeof(welcome));
-  if (welcome.magic != kHelloMagic) return absl::FailedPreconditionError("the server does not speak this protocol");
+  if (!Read(answer->bytes, 0, welcome) || welcome.magic != kHelloMagic) {
+    return absl::FailedPreconditionError("the server does not speak this protocol");
+  }
   if (welcome.refused != 0) {
     return absl::Status(static_cast<absl::StatusCode>(welcome.refused),
                         absl::StrCat("the server refused: ", answer->bytes.substr(sizeof(welcome))));
   }
-  if (welcome.version != kProtocolVersion) {
+  if (welcome.version < hello.version_min || welcome.version > hello.version_max) {
     return absl::FailedPreconditionError(absl::StrCat("the server speaks version ", welcome.version, " of the protocol, this is ",
-                                                      kProtocolVersion));
+                                                      hello.version_min, " to ", hello.version_max));
+  }
+  PartsBody body = kStandardParts;
+  if (welcome.version >= 2 && !Read(answer->bytes, sizeof(welcome), body)) {
+    return absl::InvalidArgumentError("the server does not say what its side is made of");
   }
   RETURN_IF_ERROR(CheckSizes(welcome.ring_bytes, welcome.max_ring_bytes));
-  agreement.peer_ring_bytes = welcome.ring_bytes;
-  agreement.max_ring_bytes = std::min(sizes.max_bytes, welcome.max_ring_bytes);
-  ASSIGN_OR_RETURN(agreement.peer, MapPeerSegment(answer->fd, welcome.ring_bytes));
+  Agreement agreement = {.own_ring_bytes = terms.sizes.start_bytes,
+                         .peer_ring_bytes = welcome.ring_bytes,
+                         .max_ring_bytes = std::min(terms.sizes.max_bytes, welcome.max_ring_bytes),
+                         .parts = terms.parts,
+                         .own = std::move(own.memory.mapping),
+                         .own_bell = std::move(own.bell.bell)};
+  RETURN_IF_ERROR(TakePeerSide(*answer, body, "the server's", peer, agreement));
   return agreement;
 }
 
-absl::StatusOr<Agreement> Answer(int socket, Datagram datagram, RingSizes sizes) {
+absl::StatusOr<Agreement> Answer(int socket, const PeerIdentity& peer, Datagram datagram, const Terms& terms) {
   const auto accept = [&]() -> absl::StatusOr<Agreement> {
     Hello hello;
-    if (datagram.bytes.size() < sizeof(hello)) return absl::InvalidArgumentError("not a greeting of this protocol");
-    std::memcpy(&hello, datagram.bytes.data(), sizeof(hello));
-    if (hello.magic != kHelloMagic) return absl::InvalidArgumentError("not a greeting of this protocol");
-    if (hello.version_min > kProtocolVersion || hello.version_max < kProtocolVersion) {
-      return absl::FailedPreconditionError(absl::StrCat("the server speaks version ", kProtocolVersion, " of the protocol, the client ",
-                                                        hello.version_min, " to ", hello.version_max));
+    if (!Read(datagram.bytes, 0, hello) || hello.magic != kHelloMagic) {
+      return absl::InvalidArgumentError("not a greeting of this protocol");
+    }
+    const uint16_t lowest = terms.parts.standard() ? kLowestVersion : kHighestVersion;
+    if (hello.version_min > kHighestVersion || hello.version_max < lowest || hello.version_min > hello.version_max) {
+      return absl::FailedPreconditionError(absl::StrCat("the server speaks versions ", lowest, " to ", kHighestVersion,
+                                                        " of the protocol, the client ", hello.version_min, " to ", hello.version_max));
+    }
+    const uint16_t version = std::min(hello.version_max, kHighestVersion);
+    PartsBody body = kStandardParts;
+    if (version >= 2 && !Read(datagram.bytes, sizeof(hello), body)) {
+      return absl::InvalidArgumentError("the client does not say what its side is made of");
     }
     RETURN_IF_ERROR(CheckSizes(hello.ring_bytes, hello.max_ring_bytes));
-    Agreement agreement;
-    agreement.own_ring_bytes = sizes.start_bytes;
-    agreement.peer_ring_bytes = hello.ring_bytes;
-    agreement.max_ring_bytes = std::min(sizes.max_bytes, hello.max_ring_bytes);
-    ASSIGN_OR_RETURN(agreement.peer, MapPeerSegment(datagram.fd, hello.ring_bytes));
-    ASSIGN_OR_RETURN(agreement.own, MakeMemory(SegmentBytes(sizes.start_bytes)));
-    InitSegment(agreement.own.mapping);
-    const Welcome welcome = {.magic = kHelloMagic, .version = kProtocolVersion, .refused = 0, .features = 0,
-                             .ring_bytes = sizes.start_bytes, .max_ring_bytes = sizes.max_bytes, .reserved = {}};
-    RETURN_IF_ERROR(SendDatagram(socket, &welcome, sizeof(welcome), agreement.own.fd.get()));
+    RETURN_IF_ERROR(CheckTrusted(terms.parts, "the server's", peer));
+    Agreement agreement = {.own_ring_bytes = terms.sizes.start_bytes,
+                           .peer_ring_bytes = hello.ring_bytes,
+                           .max_ring_bytes = std::min(terms.sizes.max_bytes, hello.max_ring_bytes),
+                           .parts = terms.parts};
+    RETURN_IF_ERROR(TakePeerSide(datagram, body, "the client's", peer, agreement));
+    ASSIGN_OR_RETURN(OwnSide own, MakeOwnSide(terms));
+    const Welcome welcome = {.magic = kHelloMagic, .version = version, .refused = 0, .features = 0,
+                             .ring_bytes = terms.sizes.start_bytes, .max_ring_bytes = terms.sizes.max_bytes, .reserved = {}};
+    RETURN_IF_ERROR(own.Send(socket, std::string(reinterpret_cast<const char*>(&welcome), sizeof(welcome)), /*with_parts=*/version >= 2));
+    agreement.own = std::move(own.memory.mapping);
+    agreement.own_bell = std::move(own.bell.bell);
     return agreement;
   };
   absl::StatusOr<Agreement> agreement = accept();
@@ -156,11 +232,11 @@ absl::StatusOr<Agreement> Answer(int socket, Datagram datagram, RingSizes sizes)
 }
 
 void Refuse(int socket, const absl::Status& why) {
-  const Welcome welcome = {.magic = kHelloMagic, .version = kProtocolVersion, .refused = static_cast<uint16_t>(why.code()),
+  const Welcome welcome = {.magic = kHelloMagic, .version = kHighestVersion, .refused = static_cast<uint16_t>(why.code()),
                            .features = 0, .ring_bytes = 0, .max_ring_bytes = 0, .reserved = {}};
   std::string answer(reinterpret_cast<const char*>(&welcome), sizeof(welcome));
   answer.append(std::string(why.message().substr(0, kMaxHandshakeBytes - sizeof(welcome))));
-  SendDatagram(socket, answer.data(), answer.size(), -1).IgnoreError();
+  SendDatagram(socket, answer.data(), answer.size(), {}).IgnoreError();
 }
 
 }  // namespace ipcrpc::shm

@@ -1,8 +1,9 @@
 // The bytes that two processes share: nothing but constants, structures and their checks.
 //
 // A connection has two segments, one from each side. A segment is written by its owner alone; the peer maps
-// it read-only, and seals keep both from changing its size. It holds everything its owner writes: its outgoing
-// ring, how far it has read the peer's, its sleep word and its wake word. So no word has two writing processes.
+// it read-only, and seals keep both from changing its size (of the kinds that can't be sealed: parts.h). It holds
+// everything its owner writes: its outgoing ring, how far it has read the peer's, its sleep word and its wake word. So no
+// word has two writing processes.
 #pragma once
 
 #include <atomic>
@@ -22,7 +23,8 @@ struct Segment {
   // Written once, before the segment is shared.
   alignas(64) uint64_t magic;
   uint32_t version;
-  uint32_t size;  // of the whole segment, bytes
+  uint32_t size;   // of the whole segment, bytes
+  uint64_t token;  // that of the handshake: of two things of one number, which is meant
 
   // How many bytes of the PEER's ring the owner has consumed; release.
   alignas(64) std::atomic<uint64_t> head;
@@ -37,7 +39,7 @@ struct Segment {
 
   alignas(64) std::byte reserved[0x100];  // zero
 };
-static_assert(offsetof(Segment, head) == 0x040);
+static_assert(offsetof(Segment, token) == 0x010 && offsetof(Segment, head) == 0x040);
 static_assert(offsetof(Segment, sleep) == 0x080 && offsetof(Segment, cpu) == 0x084);
 static_assert(offsetof(Segment, wake_sequence) == 0x0c0 && offsetof(Segment, wake_ticks) == 0x0c4);
 static_assert(offsetof(Segment, reserved) == 0x100 && sizeof(Segment) == 0x200);
@@ -49,7 +51,7 @@ inline constexpr uint32_t kRingOffset = 0x200;
 struct SleepWord {
   enum Kind : uint32_t {
     kAwake = 0,
-    kFutex = 1 << 2,     // on the peer's wake_sequence
+    kFutex = 1 << 2,     // on the peer's wake_sequence; or by the owner's bell, if it has one (bell.h)
     kDoorbell = 2 << 2,  // in an epoll on the control socket: send a byte
   };
   enum Reason : uint32_t { kData = 1, kSpace = 2 };
@@ -80,7 +82,7 @@ enum RecordKind : uint32_t {
 };
 inline constexpr uint32_t kRecordKindMask = 0xf000'0000;
 
-// The body of a kSwap record. The new ring's memfd was sent over the control socket before, under the same number.
+// The body of a kSwap record. The new ring's memory was sent over the control socket before, under the same number.
 struct SwapBody {
   uint32_t number;
   uint32_t ring_bytes;

@@ -12,7 +12,9 @@
 #include "transport/base/clock.h"
 #include "transport/base/copy.h"
 #include "transport/base/futex.h"
+#include "transport/base/log.h"
 #include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
 
 namespace ipcrpc::shm {
 namespace {
@@ -21,6 +23,7 @@ constexpr Capabilities kCapabilities = {
     .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
 constexpr uint32_t kGrowthFactor = 16;
+constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was taken away";
 
 }  // namespace
 
@@ -29,17 +32,24 @@ ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::
       peer_identity_(peer),
       description_(std::move(description)),
       max_ring_bytes_(agreement.max_ring_bytes),
-      own_mapping_(agreement.own.mapping),
-      peer_mapping_(agreement.peer),
+      parts_(std::move(agreement.parts)),
+      peer_kind_(agreement.peer_kind),
+      own_mapping_(std::move(agreement.own)),
+      peer_mapping_(std::move(agreement.peer)),
+      own_bell_(std::move(agreement.own_bell)),
+      peer_bell_(std::move(agreement.peer_bell)),
       own_(reinterpret_cast<Segment*>(own_mapping_.data())),
       peer_(reinterpret_cast<const Segment*>(peer_mapping_.data())),
       writer_(own_mapping_.data() + kRingOffset, agreement.own_ring_bytes, &peer_->head),
       reader_(peer_mapping_.data() + kRingOffset, agreement.peer_ring_bytes),
       sleeper_(own_, peer_),
       spin_(spin),
-      waker_(own_, peer_, control_.get()) {}
+      waker_(own_, peer_, control_.get(), peer_bell_.get()) {}
 
-ShmLink::~ShmLink() { Close(absl::CancelledError("the link was closed")); }
+ShmLink::~ShmLink() {
+  Close(absl::CancelledError("the link was closed"));
+  if (peer_bell_ != nullptr && peer_gone_.load(std::memory_order_acquire)) peer_bell_->OwnerIsGone();
+}
 
 const Capabilities& ShmLink::capabilities() const { return kCapabilities; }
 
@@ -63,6 +73,10 @@ std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
     space_wanted_.store(true, std::memory_order_seq_cst);
     room = writer_.Reserve(size, leave_free);
     // It stays set even so: an earlier Reserve() may have failed that still waits for OnSpace().
+    if (room == nullptr && own_ring_.broken()) {
+      Fault(kMemoryGone);
+      return Scratch(size);
+    }
   }
   if (writer_.fault()) {
     Fault("its read position is impossible");
@@ -80,14 +94,17 @@ bool ShmLink::GrowRing() {
   const uint32_t ring_bytes = std::min(writer_.size() * kGrowthFactor, max_ring_bytes_);
   std::byte* body = writer_.Reserve(sizeof(SwapBody), 0);
   if (body == nullptr) return false;
-  absl::StatusOr<OwnMemory> memory = MakeMemory(ring_bytes);
+  absl::StatusOr<OwnMemory> memory = MakeMemory(parts_, ring_bytes, Sharing::kPeerReads);
   if (!memory.ok()) {
-    growth_refused_ = true;  // the ring that there is will do
+    growth_refused_ = true;
+    Log(LogSeverity::kWarning, Cat(description_, ": the ring stays at ", writer_.size(), " bytes: ", MessageOf(memory.status())));
     return false;
   }
   // The memory is in the peer's queue before the record that needs it can be seen.
-  const SwapNotice notice = {.type = 'S', .reserved = {}, .number = swaps_sent_ + 1, .ring_bytes = ring_bytes};
-  if (!SendDatagram(control_.get(), &notice, sizeof(notice), memory->fd.get()).ok()) return false;
+  const SwapNotice notice = {.type = 'S', .reserved = {}, .number = swaps_sent_ + 1, .ring_bytes = ring_bytes, .id = memory->place.id};
+  const bool numbered = !memory->place.fd.valid();
+  const size_t bytes = numbered ? sizeof(notice) : kSwapNoticeBytes;
+  if (!SendDatagram(control_.get(), &notice, bytes, {memory->place.fd.get()}).ok()) return false;
   const SwapBody swap = {.number = ++swaps_sent_, .ring_bytes = ring_bytes};
   std::memcpy(body, &swap, sizeof(swap));
   writer_.Commit(sizeof(swap), kSwap);
@@ -188,19 +205,28 @@ bool ShmLink::Wait(int64_t deadline_ns) {
   const uint32_t sequence = peer_->wake_sequence.load(std::memory_order_acquire);
   sleeper_.Announce(SleepWord::kFutex, SleepReasons());
   waiting_.store(true, std::memory_order_seq_cst);
-  if (!Ready()) FutexWaitTwo(&peer_->wake_sequence, sequence, &kicks_, kicks_taken_, deadline_ns);
+  bool able = !MemoryBroken();
+  if (able && !Ready()) {
+    if (own_bell_ != nullptr) {
+      able = own_bell_->Wait(deadline_ns);
+    } else {
+      FutexWaitTwo(&peer_->wake_sequence, sequence, &kicks_, kicks_taken_, deadline_ns);
+    }
+  }
   waiting_.store(false, std::memory_order_relaxed);
   sleeper_.Retract();
   TakeKick();
   const bool woken = peer_->wake_sequence.load(std::memory_order_acquire) != sequence;
   const uint32_t latency = static_cast<uint32_t>(Ticks()) - peer_->wake_ticks.load(std::memory_order_relaxed);
   spin_.NoteSleep(woken ? latency : 0);
+  if (!able) Fault(kMemoryGone);
   return true;
 }
 
 bool ShmLink::BeginSleep() {
   NoteCpu();
   sleeper_.Announce(SleepWord::kDoorbell, SleepReasons());
+  if (MemoryBroken()) Fault(kMemoryGone);
   if (!Ready()) return true;
   sleeper_.Retract();
   TakeKick();
@@ -211,6 +237,10 @@ void ShmLink::OnEvent(uint32_t epoll_events) {
   DrainControl();
   if ((epoll_events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0) NotePeerGone();
 }
+
+// Zeros have taken the place of what was cut short. A look before each sleep is enough: zeros are no frames, so a link that gets
+// nothing else soon sleeps. (A ring of our own that was cut short fills up: see Reserve().)
+bool ShmLink::MemoryBroken() const { return own_mapping_.broken() || peer_mapping_.broken() || peer_ring_.broken(); }
 
 int ShmLink::peer_cpu() const { return static_cast<int>(peer_->cpu.load(std::memory_order_relaxed)); }
 
@@ -228,13 +258,15 @@ void ShmLink::DrainControl() {
     if (!datagram->has_value()) return;
     const std::string& bytes = (*datagram)->bytes;
     if (bytes == "D") continue;
-    SwapNotice notice;
-    if (bytes.size() != sizeof(notice) || bytes[0] != 'S' || !(*datagram)->fd.valid() || next_ring_.has_value()) {
+    SwapNotice notice = {};
+    const bool numbered = peer_kind_.segment == SegmentKind::kSysv;
+    const size_t due = numbered ? sizeof(notice) : kSwapNoticeBytes;
+    if (bytes.size() != due || bytes[0] != 'S' || (*datagram)->fd_count != (numbered ? 0u : 1u) || next_ring_.has_value()) {
       Fault("an unknown message on the control socket");
       return;
     }
-    std::memcpy(&notice, bytes.data(), sizeof(notice));
-    next_ring_ = PeerMemory{notice.number, notice.ring_bytes, std::move((*datagram)->fd)};
+    std::memcpy(&notice, bytes.data(), due);
+    next_ring_ = PeerRing{notice.number, notice.ring_bytes, {.fd = std::move((*datagram)->fds[0]), .id = notice.id}};
   }
 }
 
@@ -247,7 +279,7 @@ absl::Status ShmLink::FollowSwap(const std::byte* frame, uint32_t frame_bytes) {
       next_ring_->ring_bytes != swap.ring_bytes || !IsRingSize(swap.ring_bytes) || swap.ring_bytes > max_ring_bytes_) {
     return absl::InvalidArgumentError("a ring swap without the memory for it");
   }
-  ASSIGN_OR_RETURN(Mapping ring, MapPeerMemory(next_ring_->fd, swap.ring_bytes));
+  ASSIGN_OR_RETURN(Mapping ring, MapPeerMemory(peer_kind_, next_ring_->place, swap.ring_bytes, Sharing::kPeerReads));
   next_ring_.reset();
   ++swaps_seen_;
   reader_.Consume();
@@ -261,7 +293,12 @@ absl::Status ShmLink::FollowSwap(const std::byte* frame, uint32_t frame_bytes) {
 
 void ShmLink::Kick() {
   kicks_.fetch_add(1, std::memory_order_seq_cst);
-  if (waiting_.load(std::memory_order_seq_cst)) FutexWake(&kicks_, FutexScope::kPrivate, 1);
+  if (!waiting_.load(std::memory_order_seq_cst)) return;
+  if (own_bell_ != nullptr) {
+    own_bell_->Kick();
+  } else {
+    FutexWake(&kicks_, FutexScope::kPrivate, 1);
+  }
 }
 
 void ShmLink::NotePeerGone() {

@@ -14,7 +14,7 @@
 #include "transport/shm/handshake.h"
 #include "transport/shm/ring.h"
 #include "transport/shm/segment.h"
-#include "transport/shm/spin.h"
+#include "transport/base/spin.h"
 
 namespace ipcrpc::shm {
 
@@ -49,10 +49,10 @@ class ShmLink final : public Link {
   absl::Status status() const override;
 
  private:
-  struct PeerMemory {
+  struct PeerRing {
     uint32_t number;
     uint32_t ring_bytes;
-    UniqueFd fd;
+    MemoryPlace place;
   };
 
   // send role
@@ -68,6 +68,7 @@ class ShmLink final : public Link {
   void PublishHead();
   absl::Status FollowSwap(const std::byte* frame, uint32_t frame_bytes);
   void DrainControl();
+  bool MemoryBroken() const;
   Progress Fault(absl::string_view what);
 
   // constant
@@ -76,7 +77,10 @@ class ShmLink final : public Link {
   const PeerIdentity peer_identity_;
   const std::string description_;
   const uint32_t max_ring_bytes_;
+  const Parts parts_;  // our side's
+  const PeerMemoryKind peer_kind_;
   const Mapping own_mapping_, peer_mapping_;
+  const std::unique_ptr<Bell> own_bell_, peer_bell_;  // null: the futex
   Segment* const own_;
   const Segment* const peer_;
 
@@ -94,7 +98,7 @@ class ShmLink final : public Link {
   uint64_t published_head_ = 0;
   Mapping peer_ring_;
   uint32_t swaps_seen_ = 0;
-  std::optional<PeerMemory> next_ring_;
+  std::optional<PeerRing> next_ring_;
   Sleeper sleeper_;
   SpinPolicy spin_;
   uint32_t kicks_taken_ = 0;

@@ -9,8 +9,8 @@
 #include <list>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "transport/address_parameters.h"
 #include "transport/base/clock.h"
 #include "transport/base/status_macros.h"
 #include "transport/shm/handshake.h"
@@ -22,35 +22,31 @@ namespace {
 
 constexpr UnixSocketKind kSocket = {.type = SOCK_SEQPACKET, .suffix = "shm"};
 constexpr int64_t kHandshakeNs = 5'000'000'000;
-constexpr std::array<std::string_view, 5> kParameters = {"mode", "group", "uid", "ring", "spin"};
+constexpr std::array<std::string_view, 11> kParameters = {
+    "mode", "group", "uid", "ring", "start", "spin", "segment", "wake", "lock", "prefault", "hugepages"};
 constexpr size_t kMaxPending = 256;
 constexpr size_t kEventsPerVisit = 64;
 
-// Parameters: ring=64K…16M (how large a ring may grow), spin=auto|always|off.
+// Parameters: ring=64K…16M (how large a ring may grow), start=64K…16M (how large our own is at first),
+// spin=auto|always|off; those of parts.h.
 struct Options {
-  RingSizes sizes;
+  Terms terms;
   SpinMode spin = SpinMode::kAuto;
 };
 
-absl::StatusOr<uint32_t> ParseBytes(absl::string_view text) {
-  uint32_t unit = 1;
-  absl::string_view digits = text;
-  if (!digits.empty() && (digits.back() == 'K' || digits.back() == 'M')) {
-    unit = digits.back() == 'K' ? 1024 : 1024 * 1024;
-    digits.remove_suffix(1);
-  }
-  uint32_t value;
-  if (!absl::SimpleAtoi(digits, &value) || value > kMaxRingBytes || !IsRingSize(uint64_t{value} * unit)) {
-    return absl::InvalidArgumentError(absl::StrCat("ring=", text, " is not a power of two from 64K to 16M"));
-  }
-  return value * unit;
-}
-
 absl::StatusOr<Options> ParseOptions(const Address& address) {
   Options options;
-  if (auto it = address.parameters.find("ring"); it != address.parameters.end()) {
-    ASSIGN_OR_RETURN(options.sizes.max_bytes, ParseBytes(it->second));
+  RingSizes& sizes = options.terms.sizes;
+  for (const auto& [key, bytes] : {std::pair("start", &sizes.start_bytes), std::pair("ring", &sizes.max_bytes)}) {
+    if (FindParameter(address, key) == nullptr) continue;
+    ASSIGN_OR_RETURN(const uint64_t size, SizeParameter(address, key, kMinRingBytes, kMaxRingBytes));
+    if (!IsRingSize(size)) return BadParameter(address, key, "a power of two from 64K to 16M");
+    *bytes = static_cast<uint32_t>(size);
   }
+  sizes.max_bytes = std::max(sizes.max_bytes, sizes.start_bytes);
+  ASSIGN_OR_RETURN(options.terms.parts, PartsOf(address));
+  // A huge page holds more than the smallest ring anyway.
+  if (options.terms.parts.hugepages) sizes.start_bytes = sizes.max_bytes;
   if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
     if (it->second == "auto") {
       options.spin = SpinMode::kAuto;
@@ -126,7 +122,7 @@ class ShmListener final : public Listener {
     if (!hello.ok()) return Refuse(socket.get(), hello.status());
     absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(socket.get());
     if (!peer.ok()) return Refuse(socket.get(), peer.status());
-    absl::StatusOr<Agreement> agreement = Answer(socket.get(), **std::move(hello), options_.sizes);
+    absl::StatusOr<Agreement> agreement = Answer(socket.get(), *peer, **std::move(hello), options_.terms);
     if (!agreement.ok()) return;
     on_link(std::make_unique<ShmLink>(std::move(socket), *std::move(agreement), *peer,
                                       absl::StrCat("shm:", socket_->place()), options_.spin));
@@ -150,6 +146,7 @@ class ShmListener final : public Listener {
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenShm(const Address& address) {
   ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  RETURN_IF_ERROR(CheckAvailable(options.terms.parts));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kSocket));
   return std::make_unique<ShmListener>(address, options, std::move(socket));
 }
@@ -158,7 +155,7 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t
   ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kSocket, deadline_ns));
   ASSIGN_OR_RETURN(Agreement agreement,
-                   Introduce(connection.fd.get(), options.sizes, std::min(deadline_ns, MonotonicNs() + kHandshakeNs)));
+                   Introduce(connection.fd.get(), connection.peer, options.terms, std::min(deadline_ns, MonotonicNs() + kHandshakeNs)));
   return std::make_unique<ShmLink>(std::move(connection.fd), std::move(agreement), connection.peer,
                                    absl::StrCat("shm:", connection.place), options.spin);
 }

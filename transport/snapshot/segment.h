@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "ipcrpc/raw_snapshot.h"
 #include "transport/base/fd.h"
-#include "transport/snapshot/bus_guard.h"
+#include "transport/base/bus_guard.h"
 #include "transport/snapshot/layout.h"
 
 namespace ipcrpc::snapshot {

@@ -182,8 +182,9 @@ bool StreamLink::ReadMore(bool gone) {
   if (got < 0 && errno == EAGAIN && !gone) return true;
   const std::string how =
       got == 0 || errno == EAGAIN || errno == ECONNRESET ? "" : Cat(" (", strerror(errno), ")");
-  Close(absl::UnavailableError(
-      Cat("the peer at ", options_.description, " is gone", in_.DescribePartial(), how)));
+  std::string what = options_.epitaph ? options_.epitaph() : "";
+  if (what.empty()) what = Cat("the peer at ", options_.description, " is gone");
+  Close(absl::UnavailableError(Cat(what, in_.DescribePartial(), how)));
   return false;
 }
 
@@ -199,6 +200,9 @@ bool StreamLink::SpaceDue() {
 
 bool StreamLink::Wait(int64_t deadline_ns) {
   if (TakeKick() || closed_.load(std::memory_order_acquire) || (!held_ && in_.HasFrame())) return false;
+  const bool reads_next = !held_ && !want_write_.load(std::memory_order_relaxed) &&
+                          !peer_gone_.load(std::memory_order_acquire);
+  if (reads_next && yielder_.YieldUntil([this] { return CameWhileYielding(); })) return false;
   if (!kick_fd_.valid()) kick_fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   // Announce, then look: whoever has something to say sets it first and then looks for the announcement.
   // (SpaceDue() does so under out_mu_, which those who make space hold before they look.)
@@ -208,6 +212,20 @@ bool StreamLink::Wait(int64_t deadline_ns) {
   waiting_.store(false, std::memory_order_seq_cst);
   TakeKick();
   return sleep;
+}
+
+// What an error or the end means is for Poll() to find out, which reads again.
+bool StreamLink::CameWhileYielding() {
+  if (TakeKick() || closed_.load(std::memory_order_acquire)) return true;
+  const std::span<std::byte> room = in_.Room();
+  const ssize_t got = read_.Read(room.data(), room.size());
+  if (got > 0) {
+    in_.Filled(static_cast<size_t>(got));
+    drained_ = static_cast<size_t>(got) < room.size();
+    return true;
+  }
+  drained_ = false;
+  return got == 0 || errno != EAGAIN;
 }
 
 void StreamLink::SleepInPoll(int64_t deadline_ns) {

@@ -8,8 +8,8 @@
 //
 // Beyond the contract of Link:
 // - Poll() that has just read less than there was room for says kIdle once without asking the kernel; Wait(),
-// or
-//   an epoll, asks it. So a round trip is one send, one poll, one receive.
+//   or an epoll, asks it. So a round trip is one send, one poll, one receive; where the process may run on one
+//   processor only, Wait() gives that away before it sleeps, and it is one send, one yield, one receive.
 // - A poller asleep in an epoll of its own is not reached by Kick(), as Link says; it has to look again
 //   when another thread's Flush() made wants_write() true, or else the rest waits for the next event.
 // - After kHeld, Wait() does not look at the descriptor but returns within a millisecond to try again.
@@ -19,6 +19,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,6 +27,7 @@
 #include "absl/status/status.h"
 #include "transport/base/fd.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/spin.h"
 #include "transport/link.h"
 #include "transport/stream/buffers.h"
 #include "transport/stream/descriptor.h"
@@ -38,6 +40,8 @@ class StreamLink final : public Link {
     Capabilities capabilities;
     PeerIdentity peer;
     std::string description;
+    // Says how the peer ended, asked once when its end of the stream is seen; "" or none: that it is gone.
+    std::function<std::string()> epitaph = {};
   };
 
   // Over one socket, both ways.
@@ -50,6 +54,7 @@ class StreamLink final : public Link {
   const PeerIdentity& peer() const override { return options_.peer; }
   const std::string& description() const override { return options_.description; }
   bool cheap_to_poll() const override { return false; }
+  bool prefers_wait() const override { return OneProcessorAllowed(); }
 
   uint32_t max_frame_bytes() const override { return stream::kMaxFrameBytes; }
   std::byte* Reserve(uint32_t size, Class frame_class) override;
@@ -85,6 +90,7 @@ class StreamLink final : public Link {
     return kicked_.load(std::memory_order_relaxed) && kicked_.exchange(false, std::memory_order_seq_cst);
   }
   void KickIfWaiting();
+  bool CameWhileYielding();
   void SleepInPoll(int64_t deadline_ns);
 
   // constant
@@ -98,6 +104,7 @@ class StreamLink final : public Link {
   stream::InBuffer in_;
   bool drained_ = false;  // the last read took all there was
   bool held_ = false;
+  Yielder yielder_;
   UniqueFd kick_fd_;  // an eventfd; made by the first Wait() that has to sleep
 
   // under out_mu_, by whoever sends: the holder of the send role, or of the receive role when the rest can go

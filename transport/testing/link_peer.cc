@@ -27,6 +27,7 @@ namespace ipcrpc {
 namespace {
 
 constexpr char kPeerFlag[] = "--link-peer";
+constexpr char kStdioPeerFlag[] = "--stdio-link-peer";  // GO RESULT ROLE: numbers of descriptors
 constexpr int kSecondsMax = 30;
 
 // ---- roles -------------------------------------------------------------------------------------
@@ -160,10 +161,11 @@ int Echo(Link& link) {
   return driver.closed && absl::IsUnavailable(link.status()) ? 0 : 1;
 }
 
-int SendAndClose(Link& link, uint64_t seed, uint64_t count) {
+int SendAndClose(Link& link, uint64_t seed, uint64_t count, uint64_t max) {
   LinkDriver driver(link);
+  if (max == 0) max = link.max_frame_bytes();
   for (uint64_t i = 0; i < count; ++i) {
-    if (!driver.Send(MakeFrame(seed, i, FrameSize(seed, i, link.max_frame_bytes())))) return 1;
+    if (!driver.Send(MakeFrame(seed, i, FrameSize(seed, i, max)))) return 1;
   }
   if (!driver.Drain()) return 1;
   link.Close(absl::CancelledError("sent everything"));
@@ -172,36 +174,60 @@ int SendAndClose(Link& link, uint64_t seed, uint64_t count) {
 
 // ---- the other process -------------------------------------------------------------------------
 
+// The next link at the listener; null when `until_fd` ends first.
+std::unique_ptr<Link> AcceptOne(Listener& listener, int until_fd) {
+  std::unique_ptr<Link> link;
+  while (link == nullptr) {
+    pollfd readable[] = {{.fd = listener.fd(), .events = POLLIN, .revents = 0},
+                         {.fd = until_fd, .events = 0, .revents = 0}};
+    poll(readable, 2, kSecondsMax * 1000);
+    if (readable[0].revents == 0 && readable[1].revents != 0) break;
+    listener.OnReadable([&](std::unique_ptr<Link> accepted) { link = std::move(accepted); });
+  }
+  return link;
+}
+
+template <typename Value>
+Value OrExit(absl::StatusOr<Value> value, int code) {
+  if (value.ok()) return *std::move(value);
+  std::fprintf(stderr, "peer: %s\n", value.status().ToString().c_str());
+  std::exit(code);
+}
+
 [[noreturn]] void Peer(const std::string& side, const std::string& address_text, const std::string& role) {
   const absl::StatusOr<Address> address = ParseAddress(address_text);
   std::unique_ptr<Link> link;
   std::unique_ptr<Listener> listener;
   if (side == "connect") {
-    absl::StatusOr<std::unique_ptr<Link>> connected = Connect(*address, InMs(20000));
-    if (!connected.ok()) {
-      std::fprintf(stderr, "peer: %s\n", connected.status().ToString().c_str());
-      std::exit(90);
-    }
-    link = *std::move(connected);
+    link = OrExit(Connect(*address, InMs(20000)), 90);
   } else {
     absl::StatusOr<std::unique_ptr<Listener>> bound = Listen(*address);
     const char ready = bound.ok() ? 'y' : 'n';
-    if (write(STDOUT_FILENO, &ready, 1) != 1 || !bound.ok()) {
-      std::fprintf(stderr, "peer: %s\n", bound.status().ToString().c_str());
-      std::exit(91);
-    }
-    listener = *std::move(bound);
-    while (link == nullptr) {
-      pollfd readable[] = {{.fd = listener->fd(), .events = POLLIN, .revents = 0},
-                           {.fd = STDIN_FILENO, .events = 0, .revents = 0}};
-      poll(readable, 2, kSecondsMax * 1000);
-      if (readable[1].revents != 0) std::exit(92);  // the test is gone
-      listener->OnReadable([&](std::unique_ptr<Link> accepted) { link = std::move(accepted); });
-    }
+    if (write(STDOUT_FILENO, &ready, 1) != 1) std::exit(91);
+    listener = OrExit(std::move(bound), 91);
+    link = AcceptOne(*listener, STDIN_FILENO);
+    if (link == nullptr) std::exit(92);  // the test is gone
   }
   const int result = PlayRole(role, *link, STDIN_FILENO);
   link.reset();
   listener.reset();
+  std::exit(result);
+}
+
+[[noreturn]] void StdioPeer(int go_fd, int result_fd, const std::string& role) {
+  const int32_t pid = getpid();
+  if (write(result_fd, &pid, sizeof pid) != sizeof pid) std::exit(93);
+  const std::unique_ptr<Listener> listener = OrExit(Listen(*ParseAddress("stdio:")), 91);
+  std::unique_ptr<Link> link = AcceptOne(*listener, go_fd);
+  if (link == nullptr) std::exit(92);
+  // What strays must not get into the stream.
+  std::puts("a line that is no frame");
+  std::fflush(stdout);
+  char nothing;
+  if (read(STDIN_FILENO, &nothing, 1) != 0) std::exit(94);
+  const int32_t result = PlayRole(role, *link, go_fd);
+  link.reset();
+  if (write(result_fd, &result, sizeof result) != sizeof result) std::exit(93);
   std::exit(result);
 }
 
@@ -214,7 +240,7 @@ int PlayRole(const std::string& role, Link& link, int go_fd) {
   words >> name >> a >> b >> c;
   if (name == "exchange") return Exchange(link, a, b, c);
   if (name == "flood") return Flood(link, a, b, c);
-  if (name == "send-and-close") return SendAndClose(link, a, b);
+  if (name == "send-and-close") return SendAndClose(link, a, b, c);
   if (name == "idle" || name == "sleepy-echo") AwaitGo(go_fd);
   if (name == "idle") return 0;
   if (name == "echo" || name == "sleepy-echo") return Echo(link);
@@ -223,6 +249,9 @@ int PlayRole(const std::string& role, Link& link, int go_fd) {
 }
 
 void BecomePeerIfAsked(int argc, char** argv) {
+  if (argc == 5 && std::strcmp(argv[1], kStdioPeerFlag) == 0) {
+    StdioPeer(std::atoi(argv[2]), std::atoi(argv[3]), argv[4]);
+  }
   if (argc == 5 && std::strcmp(argv[1], kPeerFlag) == 0) Peer(argv[2], argv[3], argv[4]);
 }
 
@@ -291,13 +320,15 @@ int PeerThread::Join() {
   return result_;
 }
 
-PeerProcess::PeerProcess(Side side, const std::string& address, const std::string& role) {
+PeerProcess::PeerProcess(Side side, const std::string& address, const std::string& role,
+                         const std::vector<int>& inherits) {
   int to_child[2], from_child[2];
   if (pipe2(to_child, O_CLOEXEC) != 0 || pipe2(from_child, O_CLOEXEC) != 0) std::abort();
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, to_child[0], STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, from_child[1], STDOUT_FILENO);
+  for (const int fd : inherits) posix_spawn_file_actions_adddup2(&actions, fd, fd);
   std::string side_word = side == Side::kConnects ? "connect" : "listen";
   std::string program = "/proc/self/exe", flag = kPeerFlag, address_word = address, role_word = role;
   char* argv[] = {program.data(),      flag.data(),      side_word.data(),
@@ -328,6 +359,38 @@ int PeerProcess::Join() {
 void PeerProcess::Kill() {
   kill(pid_, SIGKILL);
   Join();
+}
+
+// ---- ExecPeer ----------------------------------------------------------------------------------
+
+ExecPeer::ExecPeer(const std::string& role) {
+  // The peer's ends are inherited by what is started next, which is the peer.
+  int go[2], result[2];
+  if (pipe(go) != 0 || pipe(result) != 0) std::abort();
+  peer_go_.reset(go[0]);
+  go_.reset(go[1]);
+  result_.reset(result[0]);
+  peer_result_.reset(result[1]);
+  fcntl(go_.get(), F_SETFD, FD_CLOEXEC);
+  fcntl(result_.get(), F_SETFD, FD_CLOEXEC);
+  char program[4096] = {};
+  if (readlink("/proc/self/exe", program, sizeof program - 1) < 0) std::abort();
+  address_ = Cat("exec:exec '", program, "' ", kStdioPeerFlag, " ", go[0], " ", result[1], " '", role, "'");
+}
+
+void ExecPeer::Started() {
+  peer_go_.reset();
+  peer_result_.reset();
+  int32_t pid = 0;
+  if (read(result_.get(), &pid, sizeof pid) == sizeof pid) pid_ = pid;
+}
+
+int ExecPeer::Join() {
+  Go();
+  int32_t result = -1;
+  pollfd told = {.fd = result_.get(), .events = POLLIN, .revents = 0};
+  if (poll(&told, 1, kSecondsMax * 1000) != 1 || read(result_.get(), &result, sizeof result) != sizeof result) return -1;
+  return result;
 }
 
 }  // namespace ipcrpc

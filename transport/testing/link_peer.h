@@ -15,11 +15,12 @@
 namespace ipcrpc {
 
 // Roles; the result is 0 when all was as it should be.
-//   exchange SEED PEER_SEED COUNT   sends COUNT frames of SEED, expects as many of PEER_SEED, at the same
-//   time flood SEED PEER_SEED COUNT      the same, sending and receiving in a thread each echo sends back
-//   what comes, until closed sleepy-echo                     the same, but reads nothing until told to go
-//   send-and-close SEED COUNT       sends and closes
-//   idle                            does nothing until told to go
+//   exchange SEED PEER_SEED COUNT    sends COUNT frames of SEED, expects as many of PEER_SEED, at the same time
+//   flood SEED PEER_SEED COUNT       the same, sending and receiving in a thread each
+//   echo                             sends back what comes, until closed
+//   sleepy-echo                      the same, but reads nothing until told to go
+//   send-and-close SEED COUNT [MAX]  sends and closes; MAX bytes are the largest frame
+//   idle                             does nothing until told to go
 // `go_fd` becomes readable (or ends) to tell it to go.
 int PlayRole(const std::string& role, Link& link, int go_fd);
 
@@ -60,8 +61,8 @@ class PeerThread {
 class PeerProcess {
  public:
   enum class Side { kConnects, kListens };
-  // A listening one listens when the constructor returns (ok()).
-  PeerProcess(Side side, const std::string& address, const std::string& role);
+  // A listening one listens when the constructor returns (ok()). It inherits those descriptors by their numbers.
+  PeerProcess(Side side, const std::string& address, const std::string& role, const std::vector<int>& inherits = {});
   ~PeerProcess();  // kills
   bool ok() const { return ok_; }
   pid_t pid() const { return pid_; }
@@ -73,6 +74,24 @@ class PeerProcess {
   pid_t pid_ = 0;
   bool ok_ = false;
   UniqueFd go_;
+};
+
+// A process that plays its role at stdio:, for whoever connects to address().
+class ExecPeer {
+ public:
+  explicit ExecPeer(const std::string& role);
+  const std::string& address() const { return address_; }
+  // To be called once it is connected.
+  void Started();
+  pid_t pid() const { return pid_; }
+  void Go() { go_.reset(); }
+  int Join();  // the role's result, -1 if there is none
+
+ private:
+  std::string address_;
+  pid_t pid_ = 0;
+  UniqueFd go_, result_;             // our ends
+  UniqueFd peer_go_, peer_result_;   // its ends, until it has them
 };
 
 }  // namespace ipcrpc

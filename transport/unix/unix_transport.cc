@@ -7,6 +7,7 @@
 
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/stream/buffer_size.h"
 #include "transport/stream/stream_link.h"
 #include "transport/unix_socket.h"
 
@@ -14,7 +15,7 @@ namespace ipcrpc {
 namespace {
 
 constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
-constexpr std::array<std::string_view, 3> kParameters = {"mode", "group", "uid"};
+constexpr std::array<std::string_view, 4> kParameters = {"mode", "group", "uid", "buffer"};
 constexpr Capabilities kCapabilities = {
     .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
 // Then whoever watches gets to do something else.
@@ -23,15 +24,16 @@ constexpr int kAcceptsPerVisit = 64;
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
       std::move(fd),
-      StreamLink::Options{.capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
+      StreamLink::Options{
+          .capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place), .epitaph = {}});
 }
 
 // There is no handshake to wait for: the framing is checked with the first bytes, by the link, and silence is
 // for the layer above to limit, as with a peer that falls silent later.
 class UnixListener final : public Listener {
  public:
-  UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket)
-      : address_(std::move(address)), socket_(std::move(socket)) {}
+  UnixListener(Address address, std::unique_ptr<UnixListenSocket> socket, int buffer)
+      : address_(std::move(address)), socket_(std::move(socket)), buffer_(buffer) {}
 
   const Address& address() const override { return address_; }
   int fd() const override { return socket_->fd(); }
@@ -42,22 +44,28 @@ class UnixListener final : public Listener {
       if (!fd.ok()) continue;  // that client sees a hang-up
       if (!fd->valid()) return;
       const absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(fd->get());
-      if (peer.ok()) on_link(MakeLink(*std::move(fd), *peer, socket_->place()));
+      if (peer.ok() && stream::SetBuffer(fd->get(), buffer_).ok()) on_link(MakeLink(*std::move(fd), *peer, socket_->place()));
     }
   }
 
  private:
   const Address address_;
   const std::unique_ptr<UnixListenSocket> socket_;
+  const int buffer_;
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
+  ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
-  return std::make_unique<UnixListener>(address, std::move(socket));
+  // Now rather than with each client: the listening socket's own sizes do not matter.
+  RETURN_IF_ERROR(stream::SetBuffer(socket->fd(), buffer));
+  return std::make_unique<UnixListener>(address, std::move(socket), buffer);
 }
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectUnix(const Address& address, int64_t deadline_ns) {
+  ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kKind, deadline_ns));
+  RETURN_IF_ERROR(stream::SetBuffer(connection.fd.get(), buffer));
   return MakeLink(std::move(connection.fd), connection.peer, connection.place);
 }
 

@@ -48,7 +48,8 @@ class IPCRPC_EXPORT Server {
   void Shutdown(const T& deadline) {
     ShutdownNs(internal::ToMonotonicNs(deadline));
   }
-  // Blocks until a shutdown is complete.
+  // Blocks until a shutdown is complete. A server all of whose addresses are good for one client (stdio:, pipe:,
+  // socketpair:) shuts down here once they have hung up: nobody else can come.
   virtual void Wait() = 0;
 
  private:

@@ -29,4 +29,8 @@ struct Transport {
 // In the order of the automatic choice, then the others.
 IPCRPC_EXPORT std::vector<Transport> Transports();
 
+// Carries this process's standard input and output to the server at `address`, so that `exec:ssh HOST ipcrpc stdio monitor`
+// reaches it from afar, until either side hangs up. "" then, else what went wrong.
+IPCRPC_EXPORT std::string RelayStandardIo(std::string_view address);
+
 }  // namespace ipcrpc::admin

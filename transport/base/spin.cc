@@ -1,4 +1,4 @@
-#include "transport/shm/spin.h"
+#include "transport/base/spin.h"
 
 #include <sched.h>
 
@@ -15,6 +15,10 @@ constexpr uint64_t kMinYieldBackoffUs = 10'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 constexpr uint32_t kRetryEvery = 64;
 
+}  // namespace
+
+int CurrentCpu() { return sched_getcpu(); }
+
 bool OneProcessorAllowed() {
   static const bool one = [] {
     cpu_set_t set;
@@ -23,9 +27,20 @@ bool OneProcessorAllowed() {
   return one;
 }
 
-}  // namespace
+Yielder::Yielder() : ticks_per_us_(TicksPerMicrosecond()) {}
 
-int CurrentCpu() { return sched_getcpu(); }
+bool Yielder::Once() {
+  const uint64_t before = Ticks();
+  sched_yield();
+  const uint64_t after = Ticks();
+  if (after - before <= kContendedYieldUs * ticks_per_us_) {
+    backoff_ = 0;
+    return true;
+  }
+  backoff_ = std::clamp(2 * backoff_, kMinYieldBackoffUs * ticks_per_us_, kMaxYieldBackoffUs * ticks_per_us_);
+  not_until_ = after + backoff_;
+  return false;
+}
 
 SpinPolicy::SpinPolicy(SpinMode mode)
     : mode_(mode), ticks_per_us_(TicksPerMicrosecond()),
@@ -39,22 +54,9 @@ SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
   skipped_ = 0;
   // A thread bound to one processor may well have its peer on another.
   if (peer_cpu < 0 ? OneProcessorAllowed() : peer_cpu == CurrentCpu()) {
-    return wait_began_ < no_yield_until_ ? Plan::kSleep : Plan::kYield;
+    return yielder_.allowed(wait_began_) ? Plan::kYield : Plan::kSleep;
   }
   return Plan::kPause;
-}
-
-bool SpinPolicy::YieldOnce() {
-  const uint64_t before = Ticks();
-  sched_yield();
-  const uint64_t after = Ticks();
-  if (after - before <= kContendedYieldUs * ticks_per_us_) {
-    yield_backoff_ = 0;
-    return true;
-  }
-  yield_backoff_ = std::clamp(2 * yield_backoff_, kMinYieldBackoffUs * ticks_per_us_, kMaxYieldBackoffUs * ticks_per_us_);
-  no_yield_until_ = after + yield_backoff_;
-  return false;
 }
 
 void SpinPolicy::NoteSleep(uint64_t wake_latency_ticks) {

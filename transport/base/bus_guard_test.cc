@@ -1,4 +1,4 @@
-#include "transport/snapshot/bus_guard.h"
+#include "transport/base/bus_guard.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -12,7 +12,7 @@
 
 #include "transport/testing/child.h"
 
-namespace ipcrpc::snapshot {
+namespace ipcrpc {
 namespace {
 
 constexpr size_t kSize = 16 * 4096;
@@ -203,4 +203,4 @@ TEST_F(BusGuardTest, WithoutAnotherHandlerTheProcessDiesAsItWould) {
 }
 
 }  // namespace
-}  // namespace ipcrpc::snapshot
+}  // namespace ipcrpc

@@ -1,4 +1,4 @@
-#include "transport/snapshot/bus_guard.h"
+#include "transport/base/bus_guard.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 #include <mutex>
 #include <utility>
 
-namespace ipcrpc::snapshot {
+namespace ipcrpc {
 
 // Used again, never freed: the handler walks the list at any time, on any thread.
 struct GuardedRange {
@@ -161,4 +161,4 @@ BusGuard::~BusGuard() { Release(); }
 
 bool BusGuard::broken() const { return range_ != nullptr && range_->broken.load(std::memory_order_acquire); }
 
-}  // namespace ipcrpc::snapshot
+}  // namespace ipcrpc

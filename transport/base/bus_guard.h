@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace ipcrpc::snapshot {
+namespace ipcrpc {
 
 struct GuardedRange;
 
@@ -31,4 +31,4 @@ class BusGuard {
   GuardedRange* range_ = nullptr;
 };
 
-}  // namespace ipcrpc::snapshot
+}  // namespace ipcrpc

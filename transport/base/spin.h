@@ -15,6 +15,37 @@ namespace ipcrpc {
 
 enum class SpinMode { kAuto, kAlways, kOff };
 
+// Whether this process may run on one processor only, as it was at the first call.
+bool OneProcessorAllowed();
+
+// Giving the processor away, which lets a peer that needs this very one answer sooner than a sleep and a wake
+// would. Thread-compatible.
+class Yielder {
+ public:
+  Yielder();
+
+  // Not where somebody else wanted the processor lately.
+  bool allowed(uint64_t now_ticks) const { return now_ticks >= not_until_; }
+  // False: somebody else than the peer wants this processor; sleep.
+  bool Once();
+
+  // For those to whom each look costs a system call: gives the processor away a few times, as long as that paid
+  // lately, and looks after each. True when `ready()` was. Not where there is another processor for the peer.
+  template <typename Ready>
+  bool YieldUntil(Ready&& ready);
+
+ private:
+  static constexpr int kTries = 3;
+  static constexpr uint32_t kMissesInARow = 8;  // then it does not pay
+  static constexpr uint32_t kRetryEvery = 64;
+
+  const uint64_t ticks_per_us_;
+  uint64_t not_until_ = 0;  // ticks
+  uint64_t backoff_ = 0;
+  uint32_t misses_ = 0;   // in a row
+  uint32_t skipped_ = 0;  // since the last try
+};
+
 // Thread-compatible: belongs to the holder of a receive role.
 class SpinPolicy {
  public:
@@ -36,7 +67,6 @@ class SpinPolicy {
  private:
   enum class Plan { kSleep, kPause, kYield };
   Plan Choose(int peer_cpu);
-  bool YieldOnce();  // false: somebody else wants this processor
   // One wait counts for no more than four budgets: a single long one, when a processor was lost for a while or a client
   // had nothing to ask, is no reason to give up on spinning.
   void NoteWait(uint64_t ticks) {
@@ -50,14 +80,30 @@ class SpinPolicy {
   int64_t wait_ewma_ = 0;    // ticks until something came
   uint64_t wait_began_ = 0;
   uint32_t skipped_ = 0;     // waits without a spin since the last one with
-  uint64_t no_yield_until_ = 0;
-  uint64_t yield_backoff_ = 0;
+  Yielder yielder_;
   uint64_t sleeps_ = 0;
   uint64_t spun_out_ = 0;
 };
 
 // Where the calling thread runs; 5 ns.
 int CurrentCpu();
+
+template <typename Ready>
+bool Yielder::YieldUntil(Ready&& ready) {
+  if (!OneProcessorAllowed() || !allowed(Ticks())) return false;
+  if (misses_ >= kMissesInARow && ++skipped_ < kRetryEvery) return false;
+  skipped_ = 0;
+  bool alone = true;
+  for (int i = 0; i < kTries && alone; ++i) {
+    alone = Once();
+    if (ready()) {
+      misses_ = 0;
+      return true;
+    }
+  }
+  ++misses_;
+  return false;
+}
 
 template <typename Ready, typename PeerCpu>
 bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
@@ -78,7 +124,7 @@ bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
         NoteWait(now - wait_began_);
         return true;
       }
-      if (!YieldOnce()) break;
+      if (!yielder_.Once()) break;
     }
   }
   ++spun_out_;
