@@ -24,6 +24,9 @@ namespace {
 constexpr int kDatagramsPerStep = 1024;
 constexpr size_t kBatchMax = 128;
 
+// Differences put in at once, between which readers have their turn.
+constexpr size_t kReplacedAtOnce = 512;
+
 // Datagrams thrown away at once, before everything is listed anew.
 constexpr int kDiscardMax = 1 << 20;
 
@@ -334,9 +337,12 @@ absl::Status NetCollector::ListInto(const Scope& scope) {
   auto items = List(scope, &consistent);
   if (!items.ok()) return items.status();
   Replacement replacement = store_->Compare(options_.netns_number, PrefixOf(scope), *std::move(items));
-  NetStore::Writer writer(store_, options_.netns_number);
-  writer.Replace(std::move(replacement), consistent);
-  Suspect(writer.suspects());
+  std::vector<Replacement> pieces = Pieces(std::move(replacement), kReplacedAtOnce);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    NetStore::Writer writer(store_, options_.netns_number);
+    writer.Replace(std::move(pieces[i]), i + 1 == pieces.size() ? std::optional<bool>(consistent) : std::nullopt);
+    Suspect(writer.suspects());
+  }
   return absl::OkStatus();
 }
 

@@ -15,6 +15,8 @@
 namespace ipcrpc::monitor {
 namespace {
 
+constexpr std::chrono::seconds kLastPageHold{1};
+
 uint64_t OwnNetns() {
   struct stat status;
   return stat("/proc/thread-self/ns/net", &status) == 0 ? status.st_ino : 0;
@@ -182,6 +184,7 @@ absl::StatusOr<v1::ListReply> NetStore::List(const v1::ListRequest& request) {
   HeldList list;
   list.netns = *netns;
   std::unique_lock lock(mu_);
+  DropExpired();
   list.consistent = spaces_[*netns]->consistent();
   list.revision = request.has_revision() ? request.revision() : history_.revision();
   absl::StatusOr<std::vector<ObjectPtr>> objects = ObjectsAt(list.revision, *netns, *filter, &lock);
@@ -193,7 +196,6 @@ absl::StatusOr<v1::ListReply> NetStore::List(const v1::ListRequest& request) {
   if (request.page_size() == 0 || list.objects.size() <= request.page_size()) return Page(&list, 0, 0);
   list.request = RequestIdentity(request);
   lock.lock();
-  DropExpired();
   if (held_.size() >= options_.pages_max) held_.pop_front();
   list.id = next_list_id_++;
   held_.push_back(std::move(list));
@@ -233,8 +235,10 @@ v1::ListReply NetStore::Page(HeldList* held, size_t offset, uint32_t page_size) 
   *reply.mutable_netns() = netns(held->netns);
   size_t end = page_size == 0 ? held->objects.size() : std::min(held->objects.size(), offset + page_size);
   for (size_t i = offset; i < end; ++i) AddTo(*held->objects[i], &reply);
-  if (end < held->objects.size()) reply.set_next_page_token(PageToken(held->id, end));
-  held->expires = options_.now() + options_.page_hold;
+  const bool more = end < held->objects.size();
+  if (more) reply.set_next_page_token(PageToken(held->id, end));
+  // Behind the last page only for whoever asks for it again because the reply was lost on its way.
+  held->expires = options_.now() + (more ? options_.page_hold : kLastPageHold);
   return reply;
 }
 
@@ -267,11 +271,12 @@ void NetStore::Writer::Apply(ParsedMessage message) {
   store_->spaces_[netns_]->table.Apply(std::move(message), emit_, &suspects_);
 }
 
-void NetStore::Writer::Replace(Replacement replacement, bool consistent) {
+void NetStore::Writer::Replace(Replacement replacement, std::optional<bool> consistent) {
   Space& space = *store_->spaces_[netns_];
   const std::string prefix = replacement.prefix;
   space.table.Replace(std::move(replacement), emit_, &suspects_);
-  if (!consistent) {
+  if (!consistent) return;
+  if (!*consistent) {
     space.doubts.insert(prefix);
   } else if (space.doubts.erase(prefix) != 0 && space.consistent() && space.loaded) {
     // Who was told that it is not learns that now it is.

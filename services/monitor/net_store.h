@@ -88,8 +88,8 @@ class NetStore {
 
     void Apply(ParsedMessage message);
     // `consistent` false: the list is of no one moment. Until the same prefix is replaced by one that is, so is
-    // the state.
-    void Replace(Replacement replacement, bool consistent = true);
+    // the state. Absent: a piece of a list, whose last one says it.
+    void Replace(Replacement replacement, std::optional<bool> consistent = true);
     // Events of their own: notifications were lost; state and kernel agree again.
     void Overrun();
     void Resync();

@@ -114,6 +114,10 @@ TEST_F(NetStoreTest, PagesShowOneRevisionThoughTheStateChanges) {
   ASSERT_TRUE(third.ok());
   EXPECT_EQ(third->routes_size(), 1);
   EXPECT_EQ(third->next_page_token(), "");
+  EXPECT_EQ(store_.List(request)->SerializeAsString(), third->SerializeAsString());
+  // With the last page given, it is not held for long.
+  clock_ += 2;
+  EXPECT_EQ(store_.List(request).status().code(), absl::StatusCode::kAborted);
 }
 
 TEST_F(NetStoreTest, APageTokenHolds30Seconds) {

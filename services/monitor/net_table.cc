@@ -47,6 +47,18 @@ std::string KindPrefix(v1::NetObject::Kind kind) { return std::string(1, static_
 
 std::string FamilyPrefix(v1::NetObject::Kind kind, int family) { return KeyBuilder(kind, family).str(); }
 
+std::vector<Replacement> Pieces(Replacement replacement, size_t size_max) {
+  if (IsKind(replacement.prefix, v1::NetObject::LINK)) return {std::move(replacement)};
+  std::vector<Replacement> pieces{{replacement.prefix, {}, {}}};
+  const auto last = [&]() -> Replacement& {
+    if (pieces.back().gone.size() + pieces.back().items.size() >= size_max) pieces.push_back({replacement.prefix, {}, {}});
+    return pieces.back();
+  };
+  for (std::string& key : replacement.gone) last().gone.push_back(std::move(key));
+  for (NetItem& item : replacement.items) last().items.push_back(std::move(item));
+  return pieces;
+}
+
 void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects) {
   std::string key = message.item.key;
   if (IsKind(key, v1::NetObject::ROUTE)) {

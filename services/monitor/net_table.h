@@ -48,6 +48,10 @@ struct Replacement {
   std::vector<NetItem> items;     // new, or other than known
 };
 
+// The same in pieces of so many keys at most, to be put in one after the other; at least one. Links stay together,
+// since they refer to each other.
+std::vector<Replacement> Pieces(Replacement replacement, size_t size_max);
+
 // Key prefixes of what one dump covers.
 std::string KindPrefix(v1::NetObject::Kind kind);
 std::string FamilyPrefix(v1::NetObject::Kind kind, int family);
