@@ -648,6 +648,7 @@ TEST_P(Rendezvous, OfAPeerKnownToBeDeadTheRestIsReadAtOnceToTheEnd) {
   ASSERT_NE(link, nullptr);
   EXPECT_EQ(client.Wait(), -SIGKILL);
   link->NotePeerGone();
+  link->Wait(InMs(20000));  // is ended by that; nothing ends the next one
   LinkDriver driver(*link);
   EXPECT_FALSE(driver.DriveUntil([] { return false; }, 20000));
   EXPECT_TRUE(driver.closed);
