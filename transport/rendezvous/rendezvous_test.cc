@@ -160,6 +160,7 @@ class RawClient {
     life_ = OpenLifeFifo(stem(), Side::kClient);
     return *mechanism_.OpenPair(stem(), token_, welcome);
   }
+  void CloseLifeFifo() { life_.reset(); }
   static bool Prove(End& end, const Token& nonce) {
     Proof proof = end.proof;
     proof.nonce = nonce;
@@ -655,8 +656,30 @@ TEST_P(Rendezvous, OfAPeerKnownToBeDeadTheRestIsReadAtOnceToTheEnd) {
   } sink;
   const int64_t deadline = InMs(20000);
   while (link->Poll(sink, 64) != Link::Progress::kClosed && MonotonicNs() < deadline) link->Wait(deadline);
+  EXPECT_LT(MonotonicNs(), deadline);
   EXPECT_TRUE(absl::IsUnavailable(link->status())) << link->status();
   EXPECT_THAT(MessageOf(link->status()), HasSubstr("in the middle of a frame"));
+}
+
+// A process that dies closes one thing after the other.
+TEST_P(Rendezvous, OfAClientThatHasClosedItsLifeFifoButNotYetItsFilesNothingStays) {
+  {
+    LinkHost host(address());
+    RawClient raw(mechanism(), address());
+    raw.SendAsk(RandomToken());
+    const Welcome welcome = raw.Await();
+    End end = raw.Open(welcome);
+    ASSERT_TRUE(RawClient::Prove(end, welcome.nonce));
+    const std::unique_ptr<Link> link = host.Accept();
+    ASSERT_NE(link, nullptr);
+    raw.CloseLifeFifo();
+    end.medium.reset();
+    LinkDriver driver(*link);
+    EXPECT_FALSE(driver.DriveUntil([] { return false; }, 20000));
+    EXPECT_TRUE(driver.closed);
+    EXPECT_FALSE(std::filesystem::exists(raw.stem()));
+  }
+  ExpectNothingLeft();
 }
 
 TEST_P(Rendezvous, AClientLearnsAtOnceThatNobodyWillAnswerIt) {
@@ -682,7 +705,6 @@ TEST_P(Rendezvous, AClientLearnsAtOnceThatNobodyWillAnswerIt) {
   EXPECT_LT(MonotonicNs() - killed, 3'000'000'000) << "it waited for its handshake's time to pass";
 }
 
-// A process that dies closes one thing after the other.
 TEST_P(Rendezvous, AServerThatHasClosedItsLifeFifoButNotYetItsFilesIsGone) {
   if (!mechanism().wants_watch()) return;  // its FIFOs tell by themselves
   const std::string reference = mechanism().NewReference("met");
