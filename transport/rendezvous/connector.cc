@@ -1,5 +1,6 @@
 // The client's side of the rendezvous: finds the place, asks, and takes what is made for it.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +51,8 @@ class Connector {
   absl::StatusOr<std::unique_ptr<Link>> Connect();
 
  private:
+  bool ServerLeft() const;
+  absl::Status ServerWent() const;
   absl::Status SendAsk();
   absl::StatusOr<Welcome> AwaitWelcome();
   absl::StatusOr<bool> OpenWelcome();  // false: it is not there yet
@@ -72,23 +75,36 @@ absl::StatusOr<std::unique_ptr<Link>> Connector::Connect() {
   ASSIGN_OR_RETURN(End end, mechanism_.OpenPair(stem_, token_, welcome));
   UniqueFd life;
   if (mechanism_.wants_watch()) life = OpenLifeFifo(stem_, Side::kClient);
-  // Everything that the server made is open now, and it had it open until after this look.
-  if (!Alive(file_.get(), Side::kServer)) {
-    return absl::UnavailableError(Cat(place_.path, ": its server went while we connected"));
+  const PeerIdentity peer = ServerIdentity(welcome);
+  // All that tells of the server's death is open now; so if it lives still, that is heard of. A process that dies closes
+  // one thing after another: each is asked.
+  bool gone = !Alive(file_.get(), Side::kServer);
+  if (mechanism_.wants_watch()) {
+    auto watch = std::make_unique<PeerWatch>(std::move(file_), Side::kClient, std::move(life), peer.pid);
+    gone |= watch->Died() || watch->PeerLeft();
+    mechanism_.Watch(end, std::move(watch));
   }
+  if (gone) return ServerWent();
   Proof proof = end.proof;
   proof.nonce = welcome.nonce;
   if (end.medium->Write(reinterpret_cast<const std::byte*>(&proof), sizeof proof) != sizeof proof) {
     return absl::UnavailableError(Cat(place_.path, ": cannot send the proof: ", strerror(errno)));
   }
-  const PeerIdentity peer = ServerIdentity(welcome);
-  if (mechanism_.wants_watch()) {
-    mechanism_.Watch(end, std::make_unique<PeerWatch>(std::move(file_), Side::kClient, std::move(life), peer.pid));
-  }
   return std::make_unique<StreamLink>(std::move(end.medium),
                                       StreamLink::Options{.capabilities = mechanism_.capabilities(),
                                                           .peer = peer,
                                                           .description = Cat(mechanism_.scheme(), ":", place_.path)});
+}
+
+// The lock on the file of the place tells, or that nobody reads the FIFO.
+bool Connector::ServerLeft() const {
+  if (place_.file.valid()) return !Alive(place_.file.get(), Side::kServer);
+  pollfd ask = {.fd = asking_->write_fd(), .events = 0, .revents = 0};
+  return poll(&ask, 1, 0) == 1;
+}
+
+absl::Status Connector::ServerWent() const {
+  return absl::UnavailableError(Cat(place_.path, ": its server went while we connected"));
 }
 
 absl::Status Connector::SendAsk() {
@@ -101,6 +117,7 @@ absl::Status Connector::SendAsk() {
   ask.check = CheckOf(ask);
   while (asking_->Write(reinterpret_cast<const std::byte*>(&ask), sizeof ask) != sizeof ask) {
     if (errno != EAGAIN) return absl::UnavailableError(Cat(place_.path, ": ", strerror(errno)));
+    if (ServerLeft()) return ServerWent();
     if (!pause_.Sleep()) {
       return absl::DeadlineExceededError(Cat(place_.path, ": its server does not take what it is asked (its queue is full)"));
     }
@@ -143,9 +160,7 @@ absl::StatusOr<Welcome> Connector::AwaitWelcome() {
         return welcome;
       }
     }
-    if (place_.file.valid() && !Alive(place_.file.get(), Side::kServer)) {
-      return absl::UnavailableError(Cat(place_.path, ": its server went while we connected"));
-    }
+    if (ServerLeft()) return ServerWent();
     if (!pause_.Sleep()) return absl::DeadlineExceededError(Cat(place_.path, ": its server did not answer in time"));
   }
 }

@@ -85,14 +85,16 @@ PeerWatch::PeerWatch(UniqueFd file, Side own, UniqueFd fifo, pid_t peer_pid)
 }
 
 bool PeerWatch::Died() {
-  if (is_fifo_) {
-    pollfd ask = {.fd = event_.get(), .events = 0, .revents = 0};
-    return poll(&ask, 1, 0) == 1;
+  if (is_timer_) {
+    uint64_t expirations;
+    [[maybe_unused]] const ssize_t ignored = read(event_.get(), &expirations, sizeof expirations);
+    return PeerLeft();
   }
-  if (!is_timer_) return true;
-  uint64_t expirations;
-  [[maybe_unused]] const ssize_t ignored = read(event_.get(), &expirations, sizeof expirations);
-  return PeerLeft();
+  // A FIFO that had no writer any more when it was opened never reports a hang-up; but it is at its end.
+  char none;
+  if (is_fifo_ && own_ == Side::kClient) return read(event_.get(), &none, 1) == 0;
+  pollfd ask = {.fd = event_.get(), .events = POLLIN, .revents = 0};
+  return poll(&ask, 1, 0) == 1;
 }
 
 void PeerWatch::Leave() {

@@ -38,7 +38,8 @@ class PeerWatch {
   // `file` with our own lock taken; `fifo` may be invalid; `peer_pid` 0: not known here.
   PeerWatch(UniqueFd file, Side own, UniqueFd fifo, pid_t peer_pid);
 
-  // Ready (POLLIN, or an error) when the peer may have gone; Died() then says whether.
+  // Ready (POLLIN, or an error) when the peer may have gone; Died() says whether, and is asked once in any case: of a peer
+  // that went before this was made nothing may be heard.
   int fd() const { return event_.get(); }
   bool Died();
   // The peer has closed the pair, or died.

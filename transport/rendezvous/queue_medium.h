@@ -41,9 +41,10 @@ class QueueMedium : public stream::Medium {
 
   void Hangup() final {
     const bool told = SendEnd();
+    const bool died = watch_ != nullptr && watch_->Died();  // its lock may be the last to go
     if (watch_ != nullptr) watch_->Leave();
     if (!told) SendEnd();
-    Dispose(watch_ != nullptr && watch_->PeerLeft());
+    Dispose(watch_ != nullptr && (died || watch_->PeerLeft()));
   }
 
  protected:

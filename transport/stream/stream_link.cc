@@ -144,10 +144,13 @@ StreamLink::Progress StreamLink::Poll(FrameSink& sink, int max_frames) {
   if (progress == Progress::kIdle && frames == 0) {
     if (std::exchange(drained_, false) && !gone) {
       progress = Progress::kIdle;
-    } else if (!ReadMore(gone)) {
-      return Progress::kClosed;
     } else {
-      progress = Deliver(sink, max_frames, &frames);
+      // Of a peer that is gone to the end at once: where its going was told apart from the stream, nothing tells again
+      // once the last piece has been read.
+      do {
+        if (!ReadMore(gone)) return Progress::kClosed;
+        progress = Deliver(sink, max_frames, &frames);
+      } while (gone && progress == Progress::kIdle && frames == 0);
     }
   }
   if (progress == Progress::kClosed) return progress;
