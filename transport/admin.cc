@@ -71,6 +71,7 @@ std::vector<Transport> Transports() {
                           .credentials = can.credentials,
                           .pollable = can.pollable,
                           .detects_death = can.detects_death,
+                          .many_connections = can.many_connections,
                           .automatic = scheme.automatic});
   }
   return transports;

@@ -82,8 +82,8 @@ std::span<const Scheme> Schemes() {
   static const std::array kSchemes = {
       shm::ShmScheme(),
       UnixScheme(),
-      FifoScheme(),
       MqueueScheme(),
+      FifoScheme(),
       SysvmqScheme(),
       InprocScheme(),
       SocketpairScheme(),

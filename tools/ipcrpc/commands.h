@@ -43,6 +43,12 @@ absl::Status Stdio(const ServerOptions& options);
 
 absl::Status ServerStatus(const ServerOptions& options);
 
+struct DoctorOptions {
+  bool clean = false;
+  std::vector<std::string> directories;  // empty: all where names are looked for
+};
+absl::Status Doctor(const DoctorOptions& options);
+
 struct SnapshotOptions {
   std::string place;  // a name or a file; empty: list the names
   bool watch = false;

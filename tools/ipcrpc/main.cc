@@ -105,6 +105,15 @@ int Main(int argc, char** argv) {
   transports_command->add_flag("-p,--parameters", transports.parameters, "The parameters of their addresses instead");
   transports_command->callback([&] { run = [&] { return Transports(transports); }; });
 
+  DoctorOptions doctor;
+  CLI::App* doctor_command = app.add_subcommand(
+      "doctor", "What servers and clients that died left behind: names, queues, shared memory, semaphores");
+  doctor_command->add_flag("--clean", doctor.clean, "Remove it; never what a living process has");
+  doctor_command->add_option("--runtime-dir", doctor.directories, "Where to look, any number of times; everywhere if left out")
+      ->type_name("DIR")
+      ->allow_extra_args(false);
+  doctor_command->callback([&] { run = [&] { return Doctor(doctor); }; });
+
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
   if (argc < 2) return Usage("which command? " + absl::StrJoin(names, ", "));

@@ -28,6 +28,7 @@ Row RowOf(const admin::Transport& transport) {
           YesNo(transport.credentials),
           YesNo(transport.pollable),
           YesNo(transport.detects_death),
+          transport.many_connections ? "many" : "one",
           transport.summary};
 }
 
@@ -51,7 +52,7 @@ absl::Status PrintTable(const std::vector<Row>& rows) {
 
 absl::Status Transports(const TransportsOptions& options) {
   std::vector<Row> rows = {
-      {"SCHEME", "IPC:", "FRAME", "IN PLACE", "FDS", "CREDENTIALS", "POLLABLE", "SEES DEATH", "WHAT IT IS"}};
+      {"SCHEME", "IPC:", "FRAME", "IN PLACE", "FDS", "CREDENTIALS", "POLLABLE", "SEES DEATH", "CLIENTS", "WHAT IT IS"}};
   if (options.parameters) rows.front() = {"SCHEME", "PARAMETERS"};
   for (const admin::Transport& transport : admin::Transports()) {
     rows.push_back(options.parameters ? Row{transport.name, absl::StrJoin(transport.parameters, " ")} : RowOf(transport));

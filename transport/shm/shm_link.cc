@@ -20,7 +20,7 @@ namespace ipcrpc::shm {
 namespace {
 
 constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
 constexpr uint32_t kGrowthFactor = 16;
 constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was taken away";

@@ -279,7 +279,6 @@ Scheme SysvmqScheme() {
       .summary = "System V message queues, a pair for each client",
       .capabilities = kCapabilities,
       .parameters = rendezvous::kParameters,
-      .automatic = true,
       .listen = [](const Address& address) { return rendezvous::ListenAt(SysvmqMechanism(), address); },
       .connect = [](const Address& address,
                     int64_t deadline_ns) { return rendezvous::ConnectTo(SysvmqMechanism(), address, deadline_ns); },

@@ -73,6 +73,18 @@ run status main
 [[ $code == 0 && $out == *$'\n'"transport  $scheme:"* ]] || fail "status of a bare name: code $code, $err, $out"
 fails 2 "one address is enough" status "$a" "$a"
 
+# doctor: what a killed server leaves, and nothing of the living one
+gives 'nothing was left behind' doctor --runtime-dir "$dir"
+start victim
+kill -9 "${servers[-1]}"
+wait "${servers[-1]}" 2>/dev/null
+run doctor --runtime-dir "$dir"
+[[ $code == 0 && $out == *"$dir/victim."* && $out != *"$dir/main."* && $out == *" is gone"* ]] || fail "doctor: code $code, $err, $out"
+run doctor --clean --runtime-dir "$dir"
+[[ $code == 0 && $out == *"removed "*"$dir/victim."* && $out != *"$dir/main."* ]] || fail "doctor --clean: code $code, $err, $out"
+gives 'nothing was left behind' doctor --runtime-dir "$dir"
+[[ -z $(ls "$dir" | grep '^victim\.\(sock\|shm\|lock\|fifo\|mqueue\|sysvmq\)') ]] || fail "doctor left: $(ls "$dir")"
+
 # list
 gives $'fixture.v1.Fixture\ngrpc.reflection.v1.ServerReflection\ngrpc.reflection.v1alpha.ServerReflection' list "$a"
 gives "$s/Echo

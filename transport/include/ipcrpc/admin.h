@@ -37,6 +37,7 @@ struct Transport {
   bool credentials;             // the kernel vouches for the peer's uid
   bool pollable;                // waits in an epoll, without a thread
   bool detects_death;           // the kernel tells at once when the peer is gone
+  bool many_connections;        // an address is a name for any number of clients, not for one
   bool automatic;               // `ipc:` tries it
 };
 // In the order of the automatic choice, then the others.
