@@ -4,11 +4,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include "echo.grpc.pb.h"
-namespace rpc = grpc;
+namespace api = grpc;
 #else
 #include "echo.ipcrpc.pb.h"
 #include "ipcrpc/ipcrpc.h"
-namespace rpc = ipcrpc;
+namespace api = ipcrpc;
 #endif
 
 #include <cstring>
@@ -25,33 +25,33 @@ void Answer(const Echo& request, Echo* response) {
 
 class Handler final : public EchoService::Service {
  public:
-  rpc::Status Unary(rpc::ServerContext*, const Echo* request, Echo* response) override {
+  api::Status Unary(api::ServerContext*, const Echo* request, Echo* response) override {
     Answer(*request, response);
-    return rpc::Status::OK;
+    return api::Status::OK;
   }
-  rpc::Status Source(rpc::ServerContext*, const Echo* request, rpc::ServerWriter<Echo>* writer) override {
+  api::Status Source(api::ServerContext*, const Echo* request, api::ServerWriter<Echo>* writer) override {
     Echo message;
     message.set_payload(request->payload());
     for (uint64_t id = 1;; ++id) {
       message.set_id(id);
-      if (!writer->Write(message)) return rpc::Status::OK;
+      if (!writer->Write(message)) return api::Status::OK;
     }
   }
-  rpc::Status Sink(rpc::ServerContext*, rpc::ServerReader<Echo>* reader, Echo* response) override {
+  api::Status Sink(api::ServerContext*, api::ServerReader<Echo>* reader, Echo* response) override {
     uint64_t count = 0;
     for (Echo message; reader->Read(&message);) CheckAnswer(message.id(), ++count, message.payload(), message.payload().size());
     response->set_id(count);
-    return rpc::Status::OK;
+    return api::Status::OK;
   }
-  rpc::Status Stream(rpc::ServerContext*, rpc::ServerReaderWriter<Echo, Echo>* stream) override {
+  api::Status Stream(api::ServerContext*, api::ServerReaderWriter<Echo, Echo>* stream) override {
     for (Echo message; stream->Read(&message);) {
       if (!stream->Write(message)) break;
     }
-    return rpc::Status::OK;
+    return api::Status::OK;
   }
 };
 
-std::string ErrorOf(const rpc::ServerBuilder& builder) {
+std::string ErrorOf(const api::ServerBuilder& builder) {
 #if defined(BENCH_GRPC)
   (void)builder;
   return "gRPC's server does not start";
@@ -65,17 +65,17 @@ template <typename H>
 void ServeWith(const std::string& address, const ReadySignal& ready) {
   const Termination termination;
   H handler;
-  rpc::ServerBuilder builder;
-  builder.AddListeningPort(address, rpc::InsecureServerCredentials());
+  api::ServerBuilder builder;
+  builder.AddListeningPort(address, api::InsecureServerCredentials());
   builder.RegisterService(&handler);
-  const std::unique_ptr<rpc::Server> server = builder.BuildAndStart();
+  const std::unique_ptr<api::Server> server = builder.BuildAndStart();
   if (server == nullptr) Fail(ErrorOf(builder));
   ready.Tell();
   termination.Await();
   server->Shutdown();
 }
 
-[[noreturn]] void Failed(const rpc::Status& status) { Fail("the call failed: " + std::string(status.error_message())); }
+[[noreturn]] void Failed(const api::Status& status) { Fail("the call failed: " + std::string(status.error_message())); }
 
 // What all streams have in common: the context, the message written, the one read.
 class StubStream : public MessageStream {
@@ -99,7 +99,7 @@ class StubStream : public MessageStream {
   }
 
   const size_t bytes_;
-  rpc::ClientContext context_;
+  api::ClientContext context_;
   Echo outgoing_, incoming_;
 };
 
@@ -110,7 +110,7 @@ class ServerStream final : public StubStream {
   void Read(uint64_t id) override { ReadFrom(*reader_, id); }
 
  private:
-  const std::unique_ptr<rpc::ClientReader<Echo>> reader_;
+  const std::unique_ptr<api::ClientReader<Echo>> reader_;
 };
 
 class ClientStream final : public StubStream {
@@ -119,12 +119,12 @@ class ClientStream final : public StubStream {
   bool Write(uint64_t id) override { return WriteTo(*writer_, id); }
   uint64_t Finish() override {
     writer_->WritesDone();
-    if (const rpc::Status status = writer_->Finish(); !status.ok()) Failed(status);
+    if (const api::Status status = writer_->Finish(); !status.ok()) Failed(status);
     return incoming_.id();
   }
 
  private:
-  const std::unique_ptr<rpc::ClientWriter<Echo>> writer_;
+  const std::unique_ptr<api::ClientWriter<Echo>> writer_;
 };
 
 class BidiStream final : public StubStream {
@@ -135,7 +135,7 @@ class BidiStream final : public StubStream {
   void Read(uint64_t id) override { ReadFrom(*stream_, id); }
 
  private:
-  const std::unique_ptr<rpc::ClientReaderWriter<Echo, Echo>> stream_;
+  const std::unique_ptr<api::ClientReaderWriter<Echo, Echo>> stream_;
 };
 
 class StubConnection final : public Connection {
@@ -146,8 +146,8 @@ class StubConnection final : public Connection {
 
   void Echo(uint64_t id) override {
     request_.set_id(id);
-    rpc::ClientContext context;
-    if (const rpc::Status status = stub_->Unary(&context, request_, &response_); !status.ok()) Failed(status);
+    api::ClientContext context;
+    if (const api::Status status = stub_->Unary(&context, request_, &response_); !status.ok()) Failed(status);
     CheckAnswer(response_.id(), id, response_.payload(), bytes_);
   }
   std::unique_ptr<Connection> Share() override { return std::make_unique<StubConnection>(stub_, bytes_); }
@@ -167,22 +167,22 @@ class StubSystem : public EchoSystem {
  public:
   void Serve(const std::string& address, const ReadySignal& ready) override { ServeWith<Handler>(address, ready); }
   std::unique_ptr<Connection> Connect(const std::string& address, size_t bytes) override {
-    rpc::ChannelArguments arguments;
+    api::ChannelArguments arguments;
 #if defined(BENCH_GRPC)
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // or all channels to one address share a connection
 #endif
     return std::make_unique<StubConnection>(
-        EchoService::NewStub(rpc::CreateCustomChannel(address, rpc::InsecureChannelCredentials(), arguments)), bytes);
+        EchoService::NewStub(api::CreateCustomChannel(address, api::InsecureChannelCredentials(), arguments)), bytes);
   }
 };
 
 #if defined(BENCH_GRPC)
 class CallbackHandler final : public EchoService::CallbackService {
  public:
-  rpc::ServerUnaryReactor* Unary(rpc::CallbackServerContext* context, const Echo* request, Echo* response) override {
+  api::ServerUnaryReactor* Unary(api::CallbackServerContext* context, const Echo* request, Echo* response) override {
     Answer(*request, response);
     auto* reactor = context->DefaultReactor();
-    reactor->Finish(rpc::Status::OK);
+    reactor->Finish(api::Status::OK);
     return reactor;
   }
 };
