@@ -32,7 +32,7 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 7> kSuffixes = {".sock", ".shm", ".fifo", ".mqueue", ".sysvmq",
+constexpr std::array<std::string_view, 8> kSuffixes = {".sock", ".shm", ".fifo", ".mqueue", ".sysvmq", ".netlink",
                                                        snapshot::kSuffix, snapshot::kNewSuffix};
 
 std::string Environment(const char* name) {

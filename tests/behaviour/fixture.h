@@ -45,6 +45,7 @@ inline constexpr std::string_view kSchemes[] = {
     "fifo",
     "mqueue",
     "sysvmq",
+    "netlink",
 };
 inline constexpr std::string_view kOneProcess[] = {"inproc"};               // its names are this process's own
 inline constexpr std::string_view kOneConnection[] = {"socketpair", "pipe"};  // an address is good for one
