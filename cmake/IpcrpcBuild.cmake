@@ -84,29 +84,44 @@ add_custom_target(sanitize_tests)
 # What `tools/dev fuzz` builds.
 add_custom_target(fuzzers)
 
-# ipcrpc_test(NAME LAYER layer SRCS … [DEPS …] [LABELS …] [TIMEOUT s]): a GoogleTest program, one
-# ctest entry. Label `sanitize`: also run under the sanitizers, where its time limit is four times as long.
+# ipcrpc_test(NAME LAYER layer SRCS … [DEPS …] [LABELS …] [TIMEOUT s] [SHARDS n]): a GoogleTest program, one
+# ctest entry, or n that share its tests. Label `sanitize`: also run under the sanitizers, where its time limit is four
+# times as long.
 function(ipcrpc_test name)
   if(NOT IPCRPC_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "LAYER;TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "LAYER;TIMEOUT;SHARDS" "SRCS;DEPS;LABELS" ${ARGN})
   ipcrpc_executable(${name} LAYER ${ARG_LAYER} SRCS ${ARG_SRCS} DEPS ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  if(ARG_SHARDS AND "sanitize" IN_LIST ARG_LABELS)
+    add_dependencies(sanitize_tests ${name})
+  endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 120)
   endif()
-  add_test(NAME ${name} COMMAND ${name})
-  ipcrpc_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+  if(NOT ARG_SHARDS)
+    add_test(NAME ${name} COMMAND ${name})
+    ipcrpc_test_properties(${name} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+    return()
+  endif()
+  math(EXPR last "${ARG_SHARDS} - 1")
+  foreach(shard RANGE ${last})
+    add_test(NAME ${name}.${shard} COMMAND ${name})
+    ipcrpc_test_properties(${name}.${shard} TIMEOUT ${ARG_TIMEOUT} LABELS ${ARG_LABELS})
+    set_property(TEST ${name}.${shard} APPEND PROPERTY ENVIRONMENT
+      "GTEST_TOTAL_SHARDS=${ARG_SHARDS}" "GTEST_SHARD_INDEX=${shard}"
+      "GTEST_OUTPUT=json:${PROJECT_BINARY_DIR}/results/${name}.${shard}.json")
+  endforeach()
 endfunction()
 
-# ipcrpc_test_properties(NAME TIMEOUT s LABELS …): for a test whose program is the target NAME.
+# ipcrpc_test_properties(NAME TIMEOUT s LABELS …): for a test; also of the target NAME if there is one.
 function(ipcrpc_test_properties name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS" ${ARGN})
   if(IPCRPC_SANITIZE)
     math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
-  if("sanitize" IN_LIST ARG_LABELS)
+  if(TARGET ${name} AND "sanitize" IN_LIST ARG_LABELS)
     add_dependencies(sanitize_tests ${name})
   endif()
   ipcrpc_test_environment(${name})

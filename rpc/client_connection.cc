@@ -7,10 +7,11 @@
 namespace ipcrpc::rpc {
 
 std::shared_ptr<ClientConnection> ClientConnection::Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
-                                                         std::function<void()> on_gone) {
+                                                         const Keepalive& keepalive, std::function<void()> on_gone) {
   auto connection = std::make_shared<ClientConnection>(std::move(link), std::move(runtime), std::move(on_gone));
   connection->SendHello(/*max_streams=*/0);
   connection->WatchHangup();
+  connection->StartKeepalive(keepalive);
   return connection;
 }
 
@@ -24,8 +25,8 @@ StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
   if (gone_.load(std::memory_order_acquire)) return nullptr;
   StreamPtr stream(new Stream(this, last_id_.fetch_add(1, std::memory_order_relaxed) + 1, max_receive_bytes));
   Insert(stream);
-  // Closed meanwhile: then nobody ends what was inserted after.
-  if (closed()) {
+  // Gone or closed meanwhile: then nobody ends what was inserted after.
+  if (gone_.load(std::memory_order_acquire) || closed()) {
     Erase(stream->id());
     return nullptr;
   }
@@ -50,7 +51,10 @@ void ClientConnection::NoteMethodKnown(uint32_t id) {
   if (id < kMaxMethods && !MethodKnown(id)) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
 }
 
-void ClientConnection::Close() { link().Close(absl::CancelledError("the channel was closed")); }
+void ClientConnection::Close() {
+  link().Close(absl::CancelledError("the channel was closed"));
+  if (poller() != nullptr) KickHolder();
+}
 
 Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
@@ -59,14 +63,40 @@ Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {
     return Verdict::kConsumed;
   }
   shares_clock_.store(SharesClock(hello), std::memory_order_relaxed);
+  hello_seen_.store(true, std::memory_order_relaxed);
   return Verdict::kConsumed;
 }
 
-void ClientConnection::OnGoaway() {
-  if (!gone_.exchange(true, std::memory_order_acq_rel) && on_gone_) on_gone_();
+bool ClientConnection::Leave() {
+  if (gone_.exchange(true, std::memory_order_acq_rel)) return false;
+  if (on_gone_) on_gone_();
+  return true;
 }
 
-void ClientConnection::OnLost(const absl::Status&) { OnGoaway(); }
+// The server takes what was begun before our answer. What is not begun by now goes elsewhere; only where a begin waits for
+// space there is no answer yet, and the server's patience decides.
+void ClientConnection::OnGoaway(uint32_t taken) {
+  if (taken != kStillTaking) taken_.store(taken, std::memory_order_relaxed);
+  if (!Leave()) return;
+  bool nothing_waits = true;
+  for (const StreamPtr& stream : AllStreams()) {
+    if (!stream->EndUnbegun(Status(StatusCode::UNAVAILABLE, "the server is shutting down"))) nothing_waits = false;
+  }
+  if (nothing_waits && taken == kStillTaking) SendControl({.type = FrameType::kGoaway});
+}
+
+void ClientConnection::OnLost(const absl::Status&) { Leave(); }
+
+// A server greets before it looks at anything, and what it has sent outlives it where its death is the end of the link.
+bool ClientConnection::NeverRan(const Stream& stream) const {
+  const uint32_t order = stream.begin_order();
+  if (order == 0 || order > taken_.load(std::memory_order_relaxed)) return true;
+  return !hello_seen_.load(std::memory_order_relaxed) && link().capabilities().detects_death;
+}
+
+void ClientConnection::OnDeadline(const StreamPtr& stream) {
+  Cancel(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
+}
 
 Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std::string_view block,
                                                   std::span<const std::byte> payload) {
@@ -78,7 +108,10 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
   if (header.type != FrameType::kInitial && header.type != FrameType::kMessage && header.type != FrameType::kFinish) {
     return Verdict::kFault;
   }
-  if (!stream->initial_seen()) stream->OnInitial(block, /*notify=*/header.type != FrameType::kFinish);
+  const bool ends = header.type == FrameType::kFinish;
+  if (!stream->initial_seen()) {
+    stream->OnInitial(block, /*notify=*/!ends, /*alone=*/ends && (header.flags & kHasMessage) == 0);
+  }
   if ((header.flags & kHasMessage) != 0) {
     switch (stream->OnMessage(header, payload)) {
       case Stream::Arrival::kOk:
@@ -108,6 +141,7 @@ Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const Fr
   }
   if (reader.broken()) return Verdict::kFault;  // the end of the connection ends the stream, which it still knows
   Erase(stream->id());
+  if ((header.flags & kNotRun) != 0) stream->NoteNotRun();
   const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
   stream->End(Status(code, std::move(message), std::move(details)), block, /*drop_unread=*/false);
   return Verdict::kConsumed;

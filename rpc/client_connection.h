@@ -13,7 +13,7 @@ class ClientConnection final : public Connection {
  public:
   // `on_gone` runs once, when no new call can be started here any more: the link is lost, or the server says goodbye.
   static std::shared_ptr<ClientConnection> Make(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime,
-                                                std::function<void()> on_gone);
+                                                const Keepalive& keepalive, std::function<void()> on_gone);
   ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime, std::function<void()> on_gone);
   ~ClientConnection() override;
 
@@ -37,12 +37,19 @@ class ClientConnection final : public Connection {
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
   Verdict OnHello(const HelloBody& hello) override;
-  void OnGoaway() override;
+  void OnGoaway(uint32_t taken) override;
+  bool NeverRan(const Stream& stream) const override;
   void OnLost(const absl::Status& why) override;
+  void OnDeadline(const StreamPtr& stream) override;
   Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
+
+  // No new call starts here. True: for the first time.
+  bool Leave();
 
   std::function<void()> on_gone_;
   std::atomic<bool> gone_{false};
+  std::atomic<bool> hello_seen_{false};
+  std::atomic<uint32_t> taken_{kStillTaking};  // calls, by the server, when it says so
   std::atomic<bool> shares_clock_{false};
   std::atomic<uint32_t> last_id_{0};
   std::atomic<uint64_t> known_methods_[kMaxMethods / 64] = {};

@@ -16,6 +16,8 @@ namespace {
 
 // A peer that does not read what it asks for is not served beyond this.
 constexpr size_t kMaxOutbox = 64 * 1024;
+// Between two looks at the deadlines of a connection.
+constexpr int64_t kExpirePauseNs = 500'000;
 // A connection on which nobody waited for so long may have heard of its end meanwhile.
 constexpr uint64_t kIdleUs = 200;
 
@@ -48,6 +50,8 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
 Connection::~Connection() {
   if (!ours()) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
+  if (keepalive_timer_ != 0) runtime_->timers().Remove(keepalive_timer_);
 }
 
 // ---- sending ---------------------------------------------------------------------------------
@@ -113,7 +117,7 @@ bool Connection::Unsent() {
 }
 
 void Connection::DriveWhileUnsent() {
-  if (poller_ != nullptr || !Unsent() || driving_.exchange(true, std::memory_order_seq_cst)) return;
+  if (poller() != nullptr || !Unsent() || driving_.exchange(true, std::memory_order_seq_cst)) return;
   auto self = std::static_pointer_cast<Connection>(shared_from_this());
   if (!runtime_->Submit([self = std::move(self)] { self->Drive(); })) driving_.store(false, std::memory_order_seq_cst);
 }
@@ -146,8 +150,8 @@ void Connection::OnSpace() {
 // ---- the receive role ------------------------------------------------------------------------
 
 void Connection::KickHolder() {
-  if (poller_ != nullptr) {
-    poller_->Kick(this);
+  if (Poller* by = poller()) {
+    by->Kick(this);
   } else {
     link_->Kick();
   }
@@ -156,8 +160,67 @@ void Connection::KickHolder() {
 void Connection::LeaveRole() {
   left_ticks_.store(Ticks(), std::memory_order_relaxed);
   role_taken_.store(false, std::memory_order_seq_cst);
+  if (wants_poller_.load(std::memory_order_seq_cst) && TryTakeRole()) return GiveRoleToPoller();
   if (hung_up_.load(std::memory_order_seq_cst)) ReadToEnd();
   OfferRole();
+}
+
+// The wish is noted before the role is tried, and looked for after the role is left: one of the two gives it away.
+void Connection::ServeByPoller() {
+  if (poller() != nullptr || closed() || wants_poller_.exchange(true, std::memory_order_seq_cst)) return;
+  if (TryTakeRole()) {
+    GiveRoleToPoller();
+  } else {
+    link_->Kick();
+  }
+}
+
+// The role stays taken. Followers sleep on their streams, where the poller's deliveries reach them.
+void Connection::GiveRoleToPoller() { runtime_->Attach(shared_from_this()); }
+
+// Deadlines are looked at all together, when the earliest of those that were ever asked for has come: a call that ends in
+// time costs nothing more. A stream notes its deadline before it looks at the timer's; who sets the timer forgets the old time
+// before it looks at the streams: one of the two sees the other.
+void Connection::WatchDeadline(const StreamPtr& stream, int64_t deadline_ns) {
+  if (deadline_ns == kNoDeadline) return;
+  stream->expires_ns_.store(deadline_ns, std::memory_order_seq_cst);
+  SetDeadlineTimer(deadline_ns);
+}
+
+void Connection::SetDeadlineTimer(int64_t when_ns) {
+  if (when_ns >= next_deadline_ns_.load(std::memory_order_seq_cst)) return;
+  std::lock_guard lock(deadline_mu_);
+  if (when_ns >= next_deadline_ns_.load(std::memory_order_relaxed)) return;
+  if (deadline_timer_ == 0) {
+    deadline_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+      if (auto self = std::static_pointer_cast<Connection>(weak.lock())) self->ExpireStreams();
+    });
+  }
+  next_deadline_ns_.store(when_ns, std::memory_order_seq_cst);
+  runtime_->timers().Set(deadline_timer_, when_ns);
+}
+
+void Connection::ExpireStreams() {
+  next_deadline_ns_.store(kNoDeadline, std::memory_order_seq_cst);
+  const int64_t now = MonotonicNs();
+  std::vector<StreamPtr> expired;
+  int64_t next_ns = kNoDeadline;
+  {
+    std::lock_guard lock(table_mu_);
+    for (const auto& [id, stream] : streams_) {
+      if (stream->expires_ns() <= now) {
+        expired.push_back(stream);
+      } else {
+        next_ns = std::min(next_ns, stream->expires_ns());
+      }
+    }
+  }
+  for (const StreamPtr& stream : expired) {
+    stream->expires_ns_.store(kNoDeadline, std::memory_order_seq_cst);  // a lingering one stays in the table
+    OnDeadline(stream);
+  }
+  // Not sooner than this: deadlines close together are looked at together.
+  if (next_ns != kNoDeadline) SetDeadlineTimer(std::max(next_ns, now + kExpirePauseNs));
 }
 
 // The hang-up is noted before the role is tried, and looked for after the role is left: one of the two reads on.
@@ -171,7 +234,11 @@ void Connection::ReadToEnd() {
 }
 
 void Connection::CatchUp() {
-  if (Ticks() - left_ticks_.load(std::memory_order_relaxed) < kIdleUs * TicksPerMicrosecond() || !TryTakeRole()) return;
+  if (Ticks() - left_ticks_.load(std::memory_order_relaxed) >= kIdleUs * TicksPerMicrosecond()) LookAround();
+}
+
+void Connection::LookAround() {
+  if (!TryTakeRole()) return;
   // Twice: a link may rest once before it asks the kernel.
   for (int i = 0; i < 2; ++i) {
     if (link_->Poll(*this, 64) == Link::Progress::kClosed) CloseStreams();
@@ -184,7 +251,7 @@ void Connection::CatchUp() {
 void Connection::OfferRole() {
   if (follower_count_.load(std::memory_order_seq_cst) == 0) return;
   std::lock_guard lock(followers_mu_);
-  if (!followers_.empty()) followers_.front()->Notify();
+  if (!followers_.empty()) followers_.front()->Wake();
 }
 
 void Connection::Follow(Stream& stream, uint32_t events, int64_t deadline_ns) {
@@ -206,14 +273,49 @@ void Connection::WatchHangup() {
   hangup_watch_ = runtime_->WatchHangup(*link_, [weak] {
     if (auto self = std::static_pointer_cast<Connection>(weak.lock())) {
       self->link_->NotePeerGone();
-      self->hung_up_.store(true, std::memory_order_seq_cst);
-      self->ReadToEnd();
-      self->OfferRole();
+      self->EndOfLink();
     }
   });
 }
 
+void Connection::EndOfLink() {
+  hung_up_.store(true, std::memory_order_seq_cst);
+  ReadToEnd();
+  OfferRole();
+}
+
+void Connection::StartKeepalive(const Keepalive& keepalive) {
+  if (keepalive.time_ns == kNoDeadline) return;
+  keepalive_ = keepalive;
+  keepalive_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+    if (auto self = std::static_pointer_cast<Connection>(weak.lock())) self->KeepAlive();
+  });
+  runtime_->timers().Set(keepalive_timer_, MonotonicNs() + keepalive_.time_ns);
+}
+
+void Connection::KeepAlive() {
+  if (closed()) return;
+  LookAround();  // a client's answers lie there while nobody waits for a call
+  const uint64_t frames = frames_.load(std::memory_order_relaxed);
+  const bool silent = frames == frames_known_;
+  frames_known_ = frames;
+  int64_t next_ns = keepalive_.time_ns;
+  if (!silent || (!keepalive_.without_calls && stream_count() == 0)) {
+    asked_ = false;
+  } else if (!std::exchange(asked_, true)) {
+    SendControl({.type = FrameType::kPing});
+    next_ns = keepalive_.timeout_ns;
+  } else {
+    given_up_.store(true, std::memory_order_relaxed);
+    link_->Close(absl::UnavailableError("the peer does not answer: keepalive"));
+    if (poller() != nullptr) return KickHolder();
+    return EndOfLink();
+  }
+  runtime_->timers().Set(keepalive_timer_, MonotonicNs() + next_ns);
+}
+
 Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /*untrusted*/) {
+  frames_.store(frames_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   const char* error = nullptr;
   const std::optional<FrameHeader> header = DecodeHeader(frame, &error);
   if (!header.has_value()) return Verdict::kFault;
@@ -244,7 +346,7 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
     case FrameType::kPong:
       return Verdict::kConsumed;
     case FrameType::kGoaway:
-      OnGoaway();
+      OnGoaway(header->number);
       return Verdict::kConsumed;
     default:
       return OnCallFrame(*header, block_, rest);
@@ -257,7 +359,11 @@ void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
   if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
   const absl::Status why = link_->status();
-  for (const StreamPtr& stream : AllStreams()) stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  for (const StreamPtr& stream : AllStreams()) {
+    // A peer that was given up may still come to it.
+    if (!stream->over() && !given_up_.load(std::memory_order_relaxed) && NeverRan(*stream)) stream->NoteNotRun();
+    stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
+  }
   OnLost(why);
 }
 

@@ -3,7 +3,8 @@
 //
 // The receive role belongs to a poller (server), or is borrowed by the threads that wait for their calls (client): the
 // first leads, polls and sleeps on the link for all; the others follow, asleep on their own streams, and one of them
-// takes over when the leader has what it waited for. tests/model/multi.pml is this hand-over.
+// takes over when the leader has what it waited for. tests/model/multi.pml is this hand-over. A client's connection goes
+// over to a poller, for good, with the first call for which nobody waits: see ServeByPoller().
 //
 // Lock order: Stream::mu_, then send_mu_ or waiters_mu_; table_mu_ and followers_mu_ stand alone.
 #pragma once
@@ -19,6 +20,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "rpc/frame.h"
+#include "rpc/keepalive.h"
 #include "rpc/stream.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
@@ -35,6 +37,7 @@ class Connection : public PollTarget {
   ~Connection() override;
 
   Link& link() final { return *link_; }
+  const Link& link() const { return *link_; }
   // The link's.
   const std::shared_ptr<const std::string>& description() const { return description_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
@@ -53,24 +56,36 @@ class Connection : public PollTarget {
   // Pump()s the stream when the link has space again.
   void PumpWhenSpace(Stream* stream);
   size_t waiting_for_space();
+  // From the `fill` of a kBegin frame.
+  uint32_t CountBegin() { return ++begins_sent_; }
   // Client: what could not be sent at once goes from the receive role, which nobody may hold any more when the caller
   // leaves. Then a worker holds it until all is sent.
   void DriveWhileUnsent();
 
   // ---- waiting, any thread -------------------------------------------------------------------
 
-  // Blocks until `done()` (true) or the deadline (false). `done` looks at the state of `stream`, whose Notify() makes it
+  // Blocks until `done()` (true) or the deadline (false). `done` looks at the state of `stream`, whose events make it
   // be asked again; a closed connection ends all streams, so `done` must be true for one that is over.
   template <typename Done>
   bool WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns);
   // Makes the holder of the receive role look at the link, or at what it waits for.
   void KickHolder();
-  // Client, before a call on a connection that was idle: takes note of what the server has said meanwhile.
+  // Client, before a call on a connection that was idle, and between writes: takes note of what the server has said meanwhile.
   void CatchUp();
+
+  // ---- for calls that nobody waits for -------------------------------------------------------
+
+  // Client: gives the receive role to a poller, or has its holder do so.
+  void ServeByPoller();
+  // Null as long as threads that wait share the receive role.
+  Poller* poller() const { return poller_.load(std::memory_order_acquire); }
+  // Ends the call by OnDeadline() when it is not over by then.
+  void WatchDeadline(const StreamPtr& stream, int64_t deadline_ns);
+  IoRuntime& runtime() const { return *runtime_; }
 
   // ---- PollTarget, FrameSink -----------------------------------------------------------------
 
-  void OnAttach(Poller* poller) final { poller_ = poller; }
+  void OnAttach(Poller* poller) final { poller_.store(poller, std::memory_order_release); }
   Verdict OnFrame(std::span<const std::byte> frame, bool untrusted) final;
   void OnSpace() final;
   void OnClosed() final;
@@ -79,9 +94,12 @@ class Connection : public PollTarget {
   // What OnFrame() leaves to client and server. `block` is private memory, `payload` may change.
   virtual Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) = 0;
   virtual Verdict OnHello(const HelloBody& hello) = 0;
-  virtual void OnGoaway() {}
+  virtual void OnGoaway(uint32_t taken) = 0;
+  // Of a stream that was open when the link closed: its call never ran.
+  virtual bool NeverRan(const Stream&) const { return false; }
   // The link is closed, every stream has ended. Once.
   virtual void OnLost(const absl::Status& why) = 0;
+  virtual void OnDeadline(const StreamPtr& stream) = 0;
 
   void SendHello(uint32_t max_streams);
 
@@ -100,8 +118,8 @@ class Connection : public PollTarget {
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
-  Poller* poller() const { return poller_; }
-  IoRuntime& runtime() const { return *runtime_; }
+  // From now on a silent peer is asked whether it lives.
+  void StartKeepalive(const Keepalive& keepalive);
 
  private:
   static constexpr int kFramesPerTurn = 64;
@@ -111,6 +129,14 @@ class Connection : public PollTarget {
   bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_seq_cst); }
   void LeaveRole();
   void OfferRole();
+  void GiveRoleToPoller();
+  void SetDeadlineTimer(int64_t when_ns);
+  void ExpireStreams();
+  void KeepAlive();
+  // Looks at the link, if nobody holds the role.
+  void LookAround();
+  // Nothing more will come, though nobody may be looking: streams end.
+  void EndOfLink();
   // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
   void ReadToEnd();
   bool Unsent();
@@ -123,7 +149,8 @@ class Connection : public PollTarget {
   const std::shared_ptr<const std::string> description_;
   const std::shared_ptr<IoRuntime> runtime_;
   const ForkGuard fork_guard_;
-  Poller* poller_ = nullptr;  // constant once attached; null: threads that wait share the receive role
+  std::atomic<Poller*> poller_{nullptr};  // constant once attached
+  std::atomic<bool> wants_poller_{false};
   std::atomic<uint64_t> hangup_watch_{0};
 
   // receive role
@@ -133,6 +160,7 @@ class Connection : public PollTarget {
   std::string block_;  // of the frame at hand
 
   std::mutex send_mu_;  // the send role, and:
+  uint32_t begins_sent_ = 0;
   std::deque<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
@@ -146,6 +174,18 @@ class Connection : public PollTarget {
   std::mutex table_mu_;
   absl::flat_hash_map<uint32_t, StreamPtr> streams_;
 
+  std::mutex deadline_mu_;
+  uint64_t deadline_timer_ = 0;
+  std::atomic<int64_t> next_deadline_ns_{kNoDeadline};  // the timer's; set under deadline_mu_
+
+  // The timer's, on the housekeeping thread.
+  Keepalive keepalive_;
+  uint64_t keepalive_timer_ = 0;
+  uint64_t frames_known_ = 0;
+  bool asked_ = false;
+  std::atomic<bool> given_up_{false};
+
+  std::atomic<uint64_t> frames_{0};  // that came; written in the receive role
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
 };
@@ -163,7 +203,7 @@ Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& siz
   link_->Flush();
   lock.unlock();
   // What the link could not send at once goes when it is writable, which its poller must watch for.
-  if (poller_ != nullptr && link_->wants_write()) poller_->Kick(this);
+  if (Poller* by = poller(); by != nullptr && link_->wants_write()) by->Kick(this);
   return SendResult::kSent;
 }
 
@@ -173,7 +213,7 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
   for (;;) {
     const uint32_t events = stream.events();
     if (done()) return true;
-    if (poller_ != nullptr) {
+    if (poller() != nullptr) {
       if (expired()) return false;
       stream.SleepUnless(events, deadline_ns);
       continue;
@@ -181,6 +221,7 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
     if (TryTakeRole()) {
       const bool ready = Lead(done, deadline_ns);
       LeaveRole();
+      if (!ready && !expired()) continue;  // a poller takes over
       return ready;
     }
     Follow(stream, events, deadline_ns);
@@ -201,6 +242,7 @@ bool Connection::Lead(Done&& done, int64_t deadline_ns) {
     if (progress == Link::Progress::kClosed) CloseStreams();
     if (done()) return true;
     frames = progress == Link::Progress::kFrames ? kFramesPerTurn : 1;
+    if (wants_poller_.load(std::memory_order_relaxed)) return false;
     if (progress == Link::Progress::kFrames) continue;
     if (deadline_ns != kNoDeadline && MonotonicNs() >= deadline_ns) return false;
     link_->Wait(deadline_ns);

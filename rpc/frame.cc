@@ -40,12 +40,13 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
     *error = what;
     return std::nullopt;
   };
-  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline;
+  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline | kNotRun;
   FrameHeader header;
   if (frame.size() < sizeof(header)) return wrong("a frame shorter than its header");
   CopyBytes(reinterpret_cast<std::byte*>(&header), frame.data(), sizeof(header));
   if (header.type < FrameType::kHello || header.type > FrameType::kGoaway) return wrong("a frame of unknown type");
   if ((header.flags & ~kKnownFlags) != 0) return wrong("a frame with unknown flags");
+  if ((header.flags & kNotRun) != 0 && header.type != FrameType::kFinish) return wrong("a call that did not run, and is not over");
   if (header.fd_count != 0) return wrong("a frame that announces descriptors");
   if (header.block_bytes > frame.size() - sizeof(header)) return wrong("a block longer than its frame");
   const size_t rest = frame.size() - sizeof(header) - header.block_bytes;

@@ -24,7 +24,7 @@ enum class FrameType : uint8_t {
   kCredit = 8,     // `number` more bytes may be sent on the stream
   kPing = 9,       // `deadline` is echoed
   kPong = 10,
-  kGoaway = 11,    // server: no new calls on this link
+  kGoaway = 11,    // no new calls on this link: asked for by the server, said by the client
 };
 
 enum FrameFlag : uint8_t {
@@ -33,7 +33,12 @@ enum FrameFlag : uint8_t {
   kFirstChunk = 4,        // a message begins here; `message_bytes` is its whole size
   kHalfCloses = 8,        // no more messages from this side
   kRelativeDeadline = 16, // `deadline` is nanoseconds left, else CLOCK_MONOTONIC
+  kNotRun = 32,           // kFinish: no handler has seen the call, so that it may be made again elsewhere
 };
+
+// kGoaway of a server, as `number`: it still takes calls until the client has answered. Else how many kBegin it has
+// taken; it has not looked at any further one, and closes.
+inline constexpr uint32_t kStillTaking = 0xffff'ffff;
 
 // 32 bytes on the wire, in this order.
 struct FrameHeader {
@@ -42,7 +47,7 @@ struct FrameHeader {
   uint8_t fd_count = 0;        // descriptors that go with the frame; 0 for now
   uint8_t reserved = 0;
   uint32_t stream = 0;         // 0: the connection
-  uint32_t number = 0;         // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes
+  uint32_t number = 0;         // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes; kGoaway: calls taken
   uint32_t block_bytes = 0;
   uint64_t deadline = 0;       // kBegin: 0 none
   uint32_t fd_sequence = 0;

@@ -44,7 +44,8 @@ TEST(FrameTest, RefusesWhatContradictsItself) {
   EXPECT_STREQ(ErrorOf(std::vector<std::byte>(31)), "a frame shorter than its header");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(0)}, "")), "a frame of unknown type");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(12)}, "")), "a frame of unknown type");
-  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = 32}, "")), "a frame with unknown flags");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = 64}, "")), "a frame with unknown flags");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = kNotRun}, "")), "a call that did not run, and is not over");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .fd_count = 1}, "")), "a frame that announces descriptors");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kBegin, .block_bytes = 3}, "ab")), "a block longer than its frame");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCredit}, "x")), "message bytes in a frame without a message");

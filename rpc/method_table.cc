@@ -1,54 +1,6 @@
 #include "rpc/method_table.h"
 
-#include <algorithm>
-
-#include "transport/base/ticks.h"
-
 namespace ipcrpc::rpc {
-namespace {
-
-// A handler that takes so long on average, or so long twice within a few runs, keeps a poller from its other
-// connections. Once alone may as well have been the scheduler: on a busy machine every thread loses its processor for
-// some milliseconds now and then, and a hand-over to a worker costs each later call two wakes.
-constexpr uint64_t kLongMeanUs = 50;
-constexpr uint64_t kLongRunUs = 1000;
-constexpr uint32_t kLongRunWeight = 8;  // short runs that make up for a long one
-// So many short runs in a row on workers bring a method back.
-constexpr uint32_t kShortRunsToReturn = 1000;
-// What one run counts for in the mean at most.
-constexpr uint64_t kMeanCapUs = 4 * kLongMeanUs;
-
-}  // namespace
-
-void Method::NoteRun(uint64_t ticks) {
-  const uint64_t per_us = TicksPerMicrosecond();
-  if (Blocks()) {
-    NoteWorkerRun(ticks < kLongMeanUs * per_us);
-    return;
-  }
-  const uint64_t mean = mean_ticks_.load(std::memory_order_relaxed);
-  const uint64_t next = mean - mean / 16 + std::min(ticks, kMeanCapUs * per_us) / 16;
-  mean_ticks_.store(next, std::memory_order_relaxed);
-  uint32_t long_runs = long_runs_.load(std::memory_order_relaxed);
-  if (ticks > kLongRunUs * per_us) [[unlikely]] {
-    long_runs += kLongRunWeight;
-    long_runs_.store(long_runs, std::memory_order_relaxed);
-  } else if (long_runs != 0) [[unlikely]] {
-    long_runs_.store(--long_runs, std::memory_order_relaxed);
-  }
-  if (long_runs > kLongRunWeight || next > kLongMeanUs * per_us) blocks_.store(true, std::memory_order_relaxed);
-}
-
-void Method::NoteWorkerRun(bool is_short) {
-  if (!is_short) {
-    short_runs_.store(0, std::memory_order_relaxed);
-  } else if (short_runs_.fetch_add(1, std::memory_order_relaxed) + 1 >= kShortRunsToReturn) {
-    short_runs_.store(0, std::memory_order_relaxed);
-    long_runs_.store(0, std::memory_order_relaxed);
-    mean_ticks_.store(0, std::memory_order_relaxed);
-    blocks_.store(false, std::memory_order_relaxed);
-  }
-}
 
 bool MethodTable::Add(const internal::RpcServiceMethod& method) {
   auto entry = std::make_unique<Method>();

@@ -1,18 +1,26 @@
 // Server and ServerBuilder: addresses and services put together.
 #include "ipcrpc/server.h"
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 
+#include "ipcrpc/argument_names.h"
 #include "rpc/reflection/plugin.h"
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/log.h"
+#include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/scheme.h"
+#include "transport/takeover/offer.h"
+#include "transport/takeover/succession.h"
 
 namespace ipcrpc {
 
@@ -21,24 +29,44 @@ Service::~Service() = default;
 
 namespace {
 
+// For clients that have not heard yet that the server goes: those that are in a call, or between two, hear it at once.
+constexpr int64_t kPatienceNs = 50'000'000;
+// Nobody waits for one that was relieved.
+constexpr int64_t kRelievedPatienceNs = 1'000'000'000;
+// For those who are in a handshake.
+constexpr int64_t kHandshakePatienceNs = 100'000'000;
+constexpr std::chrono::milliseconds kPause{1};
+
 class RunningServer final : public Server {
  public:
   RunningServer(std::shared_ptr<rpc::ServerCore> core, std::vector<std::unique_ptr<Service>> own_services)
       : own_services_(std::move(own_services)), core_(std::move(core)) {}
 
-  ~RunningServer() override { ShutdownNs(kNoDeadline); }
+  ~RunningServer() override {
+    ShutdownNs(kNoDeadline);
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, [this] { return !relief_runs_; });
+  }
 
-  void Listen(std::vector<std::unique_ptr<Listener>> listeners) {
+  void Listen(const std::vector<std::shared_ptr<Listener>>& listeners) {
     core_->ExpectListeners(listeners.size(), [this] {
       std::lock_guard lock(mu_);
       deserted_ = true;
       changed_.notify_all();
     });
-    for (std::unique_ptr<Listener>& listener : listeners) {
-      listening_.push_back(core_->runtime().Listen(
-          std::move(listener), [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); },
-          [core = core_] { core->ListenerExhausted(); }));
+    for (const std::shared_ptr<Listener>& listener : listeners) {
+      const uint64_t id = core_->runtime().Listen(
+          listener, [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); },
+          [core = core_] { core->ListenerExhausted(); });
+      listening_.push_back({id, listener});
     }
+  }
+
+  // After Listen().
+  void OfferTakeOver(std::vector<takeover::Place> places) {
+    if (places.empty()) return;
+    offer_ = std::make_unique<takeover::Offer>(std::move(places), [this] { Relieve(); });
+    offer_watch_ = core_->runtime().Watch(offer_->fd(), [this] { offer_->OnReadable(); });
   }
 
   void Shutdown() override { ShutdownNs(kNoDeadline); }
@@ -51,7 +79,38 @@ class RunningServer final : public Server {
     ShutdownNs(kNoDeadline);
   }
 
+  bool relieved() const override { return relieved_.load(std::memory_order_acquire); }
+
+  std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) override {
+    std::lock_guard lock(mu_);
+    if (inproc_address_.empty()) {
+      static std::atomic<uint64_t> next{0};
+      inproc_address_ = Cat("inproc:server-", next.fetch_add(1));
+      if (!shutting_down_) ListenInProcess();
+    }
+    return CreateCustomChannel(inproc_address_, arguments);
+  }
+
  private:
+  struct Listening {
+    uint64_t id;
+    std::shared_ptr<Listener> listener;
+  };
+
+  // mu_ held, before the shutdown.
+  void ListenInProcess() {
+    absl::StatusOr<Address> address = ParseAddress(inproc_address_);
+    absl::StatusOr<std::unique_ptr<Listener>> made = address.ok() ? ipcrpc::Listen(*address) : address.status();
+    if (!made.ok()) {
+      Log(LogSeverity::kWarning, Cat("no in-process channel: ", MessageOf(made.status())));
+      return;
+    }
+    const std::shared_ptr<Listener> listener = *std::move(made);
+    const uint64_t id = core_->runtime().Listen(
+        listener, [core = core_](std::unique_ptr<Link> link) { core->AddLink(std::move(link)); }, [] {});
+    listening_.push_back({id, listener});
+  }
+
   void ShutdownNs(int64_t deadline_ns) override {
     if (!fork_guard_.ours()) return;  // it is the parent's
     core_->LimitDrain(deadline_ns);
@@ -62,22 +121,65 @@ class RunningServer final : public Server {
         return;
       }
     }
-    for (const uint64_t id : listening_) core_->runtime().Unlisten(id);
-    core_->Drain();
+    if (offer_ != nullptr) {
+      core_->runtime().Unwatch(offer_watch_);
+      offer_.reset();
+    }
+    StopListening(deadline_ns);
+    core_->Drain(relieved() ? kRelievedPatienceNs : kPatienceNs);
     std::lock_guard lock(mu_);
     down_ = true;
     changed_.notify_all();
   }
 
+  void StopListening(int64_t deadline_ns) {
+    const int64_t patience = std::min(deadline_ns, MonotonicNs() + kHandshakePatienceNs);
+    IoRuntime& runtime = core_->runtime();
+    const auto retired = [](const Listening& listening) { return listening.listener->Retire(); };
+    while (!std::all_of(listening_.begin(), listening_.end(), retired) && MonotonicNs() < patience && !runtime.stopped()) {
+      if (!runtime.threaded()) runtime.RunOnce();
+      std::this_thread::sleep_for(kPause);
+    }
+    for (const Listening& listening : listening_) runtime.Unlisten(listening.id);
+    listening_.clear();
+  }
+
+  // On the housekeeping thread, where connections are accepted too: after it none is.
+  void Relieve() {
+    for (const Listening& listening : listening_) {
+      if (listening.listener->Retire()) core_->runtime().Unlisten(listening.id);
+    }
+    relieved_.store(true, std::memory_order_release);
+    {
+      std::lock_guard lock(mu_);
+      relief_runs_ = true;
+    }
+    const bool submitted = core_->runtime().Submit([this] {
+      ShutdownNs(kNoDeadline);
+      std::lock_guard lock(mu_);
+      relief_runs_ = false;
+      changed_.notify_all();
+    });
+    if (submitted) return;
+    std::lock_guard lock(mu_);
+    relief_runs_ = false;
+    Log(LogSeverity::kWarning, "a successor has taken over, and no thread is left to shut this server down: its program has to");
+  }
+
   const ForkGuard fork_guard_;
   const std::vector<std::unique_ptr<Service>> own_services_;
   const std::shared_ptr<rpc::ServerCore> core_;
-  std::vector<uint64_t> listening_;
+  std::vector<Listening> listening_;
+  std::unique_ptr<takeover::Offer> offer_;
+  uint64_t offer_watch_ = 0;
+  std::atomic<bool> relieved_{false};
+  std::string inproc_address_;  // once somebody has asked for a channel
   std::mutex mu_;
   std::condition_variable changed_;
   bool deserted_ = false;
   bool shutting_down_ = false;
   bool down_ = false;
+  bool relief_runs_ = false;  // a worker shuts down
 };
 
 std::string ServiceOf(const std::string& method) { return method.substr(1, method.rfind('/') - 1); }
@@ -93,8 +195,56 @@ struct ServerBuilder::Plan {
   std::vector<Service*> services;
   rpc::ServerLimits limits;
   std::shared_ptr<Runtime> runtime;
+  bool take_over = false;
   std::string error;
+
+  struct Bound {
+    std::vector<std::shared_ptr<Listener>> listeners;
+    std::vector<takeover::Place> places;  // that can be handed over
+  };
+  absl::StatusOr<Bound> Bind() const;
 };
+
+// Listens at each address, in the place of a running server where that lets us.
+absl::StatusOr<ServerBuilder::Plan::Bound> ServerBuilder::Plan::Bind() const {
+  std::vector<Address> addresses;
+  for (const Port& port : ports) {
+    absl::StatusOr<Address> address = ParseAddress(port.address);
+    if (!address.ok()) return absl::InvalidArgumentError(Cat("cannot listen on ", port.address, ": ", MessageOf(address.status())));
+    addresses.push_back(*std::move(address));
+  }
+  takeover::Succession succession(addresses);
+  Bound bound;
+  std::vector<size_t> taken;  // which of the places
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const auto wrong = [&](const absl::Status& why) {
+      return absl::Status(why.code(), Cat("cannot listen on ", ports[i].address, ": ", MessageOf(why)));
+    };
+    absl::StatusOr<std::unique_ptr<Listener>> listener = ipcrpc::Listen(addresses[i]);
+    if (listener.ok()) {
+      bound.listeners.push_back(*std::move(listener));
+      if (!take_over || bound.listeners.back()->handles().empty()) continue;
+      absl::StatusOr<takeover::Place> place = takeover::MakePlace(bound.listeners.back(), nullptr);
+      if (!place.ok()) return wrong(place.status());
+      bound.places.push_back(*std::move(place));
+    } else if (take_over && absl::IsAlreadyExists(listener.status())) {
+      absl::StatusOr<takeover::Place> place = succession.Take(addresses[i]);
+      if (!place.ok()) {
+        return wrong(absl::Status(listener.status().code(), Cat(MessageOf(listener.status()), "; it cannot be taken over: ",
+                                                                MessageOf(place.status()))));
+      }
+      bound.listeners.push_back(place->listener);
+      taken.push_back(bound.places.size());
+      bound.places.push_back(*std::move(place));
+    } else {
+      return wrong(listener.status());
+    }
+  }
+  std::vector<takeover::Place*> confirmed;
+  for (const size_t i : taken) confirmed.push_back(&bound.places[i]);
+  RETURN_IF_ERROR(succession.Confirm(confirmed));
+  return bound;
+}
 
 ServerBuilder::ServerBuilder() : plan_(std::make_unique<Plan>()) {}
 ServerBuilder::~ServerBuilder() = default;
@@ -121,9 +271,13 @@ ServerBuilder& ServerBuilder::SetMaxSendMessageSize(int bytes) {
 }
 
 ServerBuilder& ServerBuilder::AddChannelArgument(const std::string& key, int value) {
-  if (key == "ipcrpc.max_receive_message_length") return SetMaxReceiveMessageSize(value);
-  if (key == "ipcrpc.max_send_message_length") return SetMaxSendMessageSize(value);
-  if (key == "ipcrpc.max_concurrent_streams" && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
+  if (key == IPCRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH) return SetMaxReceiveMessageSize(value);
+  if (key == IPCRPC_ARG_MAX_SEND_MESSAGE_LENGTH) return SetMaxSendMessageSize(value);
+  if (key == IPCRPC_ARG_MAX_CONCURRENT_STREAMS && value > 0) plan_->limits.max_streams = static_cast<uint32_t>(value);
+  if (key == IPCRPC_ARG_HANDSHAKE_TIMEOUT_MS && value > 0) plan_->limits.greeting_ns = int64_t{value} * 1'000'000;
+  if (key == IPCRPC_ARG_KEEPALIVE_TIME_MS) plan_->limits.keepalive.SetTimeMs(value);
+  if (key == IPCRPC_ARG_KEEPALIVE_TIMEOUT_MS) plan_->limits.keepalive.SetTimeoutMs(value);
+  if (key == IPCRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS) plan_->limits.keepalive.without_calls = value != 0;
   return *this;
 }
 
@@ -131,6 +285,11 @@ ServerBuilder& ServerBuilder::AddChannelArgument(const std::string&, const std::
 
 ServerBuilder& ServerBuilder::SetRuntime(std::shared_ptr<Runtime> runtime) {
   plan_->runtime = std::move(runtime);
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::SetTakeOver(bool allowed) {
+  plan_->take_over = allowed;
   return *this;
 }
 
@@ -157,20 +316,20 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   }
   names->assign(service_names.begin(), service_names.end());
 
-  std::vector<std::unique_ptr<Listener>> listeners;
-  for (const Plan::Port& port : plan_->ports) {
-    absl::StatusOr<Address> address = ParseAddress(port.address);
-    absl::StatusOr<std::unique_ptr<Listener>> listener = address.ok() ? Listen(*address) : address.status();
-    if (!listener.ok()) {
-      plan_->error = Cat("cannot listen on ", port.address, ": ", MessageOf(listener.status()));
-      return nullptr;
-    }
-    listeners.push_back(*std::move(listener));
+  const std::shared_ptr<IoRuntime> runtime = plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io();
+  if (plan_->take_over && !runtime->threaded()) {
+    plan_->error = "SetTakeOver() needs a runtime with threads: who is relieved shuts down by itself";
+    return nullptr;
   }
-  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits,
-                                                plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io());
+  absl::StatusOr<Plan::Bound> bound = plan_->Bind();
+  if (!bound.ok()) {
+    plan_->error = std::string(MessageOf(bound.status()));
+    return nullptr;
+  }
+  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, runtime);
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
-  server->Listen(std::move(listeners));
+  server->Listen(bound->listeners);
+  server->OfferTakeOver(std::move(bound->places));
   for (const Plan::Port& port : plan_->ports) {
     if (port.selected != nullptr) *port.selected = 1;
   }

@@ -1,4 +1,4 @@
-// One call as its handler sees it.
+// One call as its handler sees it: what calls whose handler waits and callback calls have in common. Nothing here waits.
 #pragma once
 
 #include <memory>
@@ -9,33 +9,12 @@
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/server_context.h"
 #include "rpc/cancel_target.h"
-#include "rpc/recycled.h"
 #include "rpc/server_connection.h"
 
 namespace ipcrpc::internal {
 
-// Runs once, on the poller or a worker, and deletes itself.
-class ServerCallImpl final : public ServerCall, public UnaryReply, public PollerTask, public rpc::Recycled<ServerCallImpl> {
+class ServerCallCore {
  public:
-  ServerCallImpl(std::shared_ptr<rpc::ServerConnection> connection, rpc::StreamPtr stream, rpc::Method* method,
-                 int64_t deadline_ns, std::string client_block);
-  ~ServerCallImpl() override;
-
-  // PollerTask: a unary call, on the poller.
-  void Run() override;
-  // On a worker.
-  void RunOnWorker();
-
-  // ServerCall
-  ServerContext* context() override { return &context_; }
-  bool Read(const IncomingMessage& message) override;
-  bool NextMessageSize(uint32_t* size) override;
-  bool Write(const OutgoingMessage& message, WriteOptions options) override;
-  void SendInitialMetadata() override;
-
-  // UnaryReply
-  void Finish(const Status& status, const OutgoingMessage* response) override;
-
   // For the context, any thread.
   bool IsCancelled() const;
   void TryCancel();
@@ -45,27 +24,38 @@ class ServerCallImpl final : public ServerCall, public UnaryReply, public Poller
   std::shared_ptr<void> CancelTogether(ClientContext* context);
   std::shared_ptr<const AuthContext> auth_context() const { return connection_->auth_context(); }
 
- private:
-  void RunUnaryHandler();
-  void RunStreamHandler();
-  bool AwaitMessage();
-  bool CheckSend(const OutgoingMessage& message);
+ protected:
+  ServerCallCore(std::shared_ptr<rpc::ServerConnection> connection, rpc::StreamPtr stream, rpc::Method* method);
+  ~ServerCallCore();
+  // First of all: the context speaks for this call.
+  void Adopt(ServerContextBase& context, int64_t deadline_ns, std::string client_block);
+
   bool OutOfTime() const;
-  // The initial metadata as a block, once; empty after.
-  std::string TakeInitialBlock();
-  template <typename Done>
-  bool Await(Done&& done);
+  int64_t deadline_ns() const { return context_->deadline_ns_; }
+  // The next message, which is there or never comes; false: none, or one that does not parse.
+  bool TakeMessage(const IncomingMessage& message);
+
+  // By the writer. Once the call is to fail, nothing is sent any more but its end.
+  bool CheckSend(const OutgoingMessage& message);
+  rpc::Stream::Sending SendMessage(const OutgoingMessage& message);
+  bool SendInitial();
+  // The end of the call: the status, with OK the response, if given; the rest of the metadata.
+  void SendStatus(const Status& handler_status, const OutgoingMessage* response);
 
   const std::shared_ptr<rpc::ServerConnection> connection_;
   const rpc::StreamPtr stream_;
   rpc::Method* const method_;
-  ServerContext context_;
-  uint64_t began_ticks_ = 0;  // of a unary handler
+
+ private:
   class Dependents;
   std::shared_ptr<Dependents> WhatEndsWithIt();
+  // The initial metadata as a block, once; empty after.
+  std::string TakeInitialBlock();
+
+  ServerContextBase* context_ = nullptr;
+  Status forced_;  // what the call ends with whatever the handler says, unless OK
   std::mutex dependents_mu_;
   std::shared_ptr<Dependents> dependents_;  // made by the first
-  Status forced_;  // what the call ends with whatever the handler says, unless OK
 };
 
 }  // namespace ipcrpc::internal

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "rpc/metadata.h"
-#include "rpc/server_call.h"
+#include "rpc/callback_server_call.h"
+#include "rpc/sync_server_call.h"
 #include "transport/base/clock.h"
 #include "transport/base/strings.h"
 
@@ -14,7 +15,11 @@ namespace {
 // A status must fit into one frame of the smallest link beside the metadata.
 constexpr size_t kMaxStatusBytes = 6 * 1024;
 
-Status ShuttingDown() { return Status(StatusCode::UNAVAILABLE, "the server is shutting down"); }
+// Whether its handler is given the request, and so runs when that is complete.
+bool NeedsRequest(const Method& method) {
+  return method.type == internal::RpcMethod::NORMAL_RPC ||
+         (method.handler->is_callback() && method.type == internal::RpcMethod::SERVER_STREAMING);
+}
 
 // What of a status goes into the block; what goes into the header is returned.
 uint32_t AppendStatus(std::string& block, const Status& status) {
@@ -48,9 +53,20 @@ ServerConnection::ServerConnection(std::unique_ptr<Link> accepted, std::shared_p
 void ServerConnection::Start() {
   SendHello(core_->limits().max_streams);
   runtime().Attach(shared_from_this());
+  StartKeepalive(core_->limits().keepalive);
 }
 
-void ServerConnection::SayGoodbye() { SendControl({.type = FrameType::kGoaway}); }
+void ServerConnection::DropSilent() {
+  link().Close(absl::DeadlineExceededError("the client did not say who it is in time"));
+  KickHolder();
+}
+
+void ServerConnection::SayGoodbye() { SendControl({.type = FrameType::kGoaway, .number = kStillTaking}); }
+
+void ServerConnection::OnGoaway(uint32_t) {
+  client_parted_.store(true, std::memory_order_release);
+  core_->NoteChange();
+}
 
 void ServerConnection::CancelCalls() {
   const Status why(StatusCode::UNAVAILABLE, "the server is shutting down");
@@ -65,6 +81,13 @@ void ServerConnection::CloseWhenDrained(int64_t deadline_ns) {
     if (!runtime().threaded()) runtime().RunOnce();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  // Exact, so that the client may make again what it had on its way. Where answers are left the last word would overtake
+  // them.
+  if (!closed() && stream_count() == 0) {
+    std::lock_guard lock(parting_mu_);
+    parted_ = true;
+    SendControl({.type = FrameType::kGoaway, .number = taken_.load(std::memory_order_relaxed)});
+  }
   link().Close(absl::UnavailableError("the server was shut down"));
   KickHolder();
 }
@@ -74,8 +97,13 @@ void ServerConnection::OnLost(const absl::Status&) {
   core_->Remove(this);
 }
 
+void ServerConnection::OnDeadline(const StreamPtr& stream) {
+  AbortCall(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
+}
+
 Connection::Verdict ServerConnection::OnHello(const HelloBody& hello) {
   if (std::exchange(hello_seen_, true)) return Verdict::kFault;
+  core_->Greeted(this);
   if (hello.version_min > kWireVersion || hello.version_max < kWireVersion) {
     link().Close(absl::FailedPreconditionError(
         Cat("the client speaks versions ", hello.version_min, " to ", hello.version_max, " of the protocol, this is ", kWireVersion)));
@@ -88,7 +116,8 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
   if (!hello_seen_) return Verdict::kFault;
   if (header.type == FrameType::kBegin) return OnBegin(header, block, payload);
   const StreamPtr stream = Find(header.stream);
-  if (stream == nullptr || stream->lingering()) {
+  // A cancellation also ends what still waits to be sent.
+  if (stream == nullptr || (stream->lingering() && header.type != FrameType::kCancel)) {
     // Over already, here; but never a call that was not begun.
     return header.stream != 0 && header.stream <= last_id_ ? Verdict::kConsumed : Verdict::kFault;
   }
@@ -98,7 +127,7 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
     case FrameType::kHalfClose:
       stream->OnHalfClose();
       if (waiting_.erase(header.stream) != 0) {
-        Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+        Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
       }
       return Verdict::kConsumed;
     case FrameType::kCancel:
@@ -140,8 +169,12 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
                                               std::span<const std::byte> payload) {
   // Two threads of a client may publish their calls in another order than they numbered them.
   const Place place = LookFor(header.stream);
-  if (header.stream == 0 || place.taken) return Verdict::kFault;
+  if (header.stream == 0 || place.taken || client_parted_.load(std::memory_order_relaxed)) return Verdict::kFault;
   last_id_ = std::max(last_id_, header.stream);
+  if (core_->turns_away()) {
+    TurnAway(StreamPtr(new Stream(this, header.stream, core_->limits().max_receive_bytes)));
+    return Verdict::kConsumed;
+  }
   bool fault;
   Method* const method = LookUp(header, block, &fault);
   if (fault) return Verdict::kFault;
@@ -160,10 +193,6 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
                           Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
     return Verdict::kConsumed;
   }
-  if (core_->draining()) {
-    Reject(stream, ShuttingDown());
-    return Verdict::kConsumed;
-  }
   int64_t deadline_ns = header.deadline == 0 ? kNoDeadline : static_cast<int64_t>(header.deadline & INT64_MAX);
   if ((header.flags & kRelativeDeadline) != 0 && deadline_ns != kNoDeadline) {
     const int64_t now = MonotonicNs();
@@ -171,12 +200,13 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   }
   Insert(stream);
   const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
-  if (method->type == internal::RpcMethod::NORMAL_RPC && !complete) {
+  if (NeedsRequest(*method) && !complete) {
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
+    CountTaken();
     if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
     if ((header.flags & kHalfCloses) != 0) {
       waiting_.erase(header.stream);
-      Reject(stream, Status(StatusCode::INTERNAL, "the unary call has no request"));
+      Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
     }
     return Verdict::kConsumed;
   }
@@ -186,7 +216,7 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   } else if ((header.flags & kHalfCloses) != 0) {
     stream->OnHalfClose();
   }
-  StartCall(stream, method, deadline_ns, std::string(block));
+  StartCall(stream, method, deadline_ns, std::string(block), /*count=*/true);
   return Verdict::kConsumed;
 }
 
@@ -210,26 +240,40 @@ Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, co
   if (const auto it = waiting_.find(header.stream); it != waiting_.end()) {
     Waiting call = std::move(it->second);
     waiting_.erase(it);
-    StartCall(stream, call.method, call.deadline_ns, std::move(call.client_block));
+    StartCall(stream, call.method, call.deadline_ns, std::move(call.client_block), /*count=*/false);
   }
   return Verdict::kConsumed;
 }
 
-void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block) {
-  if (!core_->BeginCall()) return Reject(stream, ShuttingDown());
+void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block, bool count) {
+  if (!core_->BeginCall()) return TurnAway(stream);
+  if (count) CountTaken();
   running_.fetch_add(1, std::memory_order_relaxed);
-  auto* call = new internal::ServerCallImpl(std::static_pointer_cast<ServerConnection>(shared_from_this()), stream, method,
-                                            deadline_ns, std::move(client_block));
-  if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->Blocks() || !runtime().threaded())) {
-    poller()->Enqueue(call);
-  } else if (!runtime().Submit([call] { call->RunOnWorker(); })) {
-    call->Finish(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"), nullptr);
-    delete call;
+  auto self = std::static_pointer_cast<ServerConnection>(shared_from_this());
+  if (method->handler->is_callback()) {
+    return (new internal::CallbackServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block)))->Start();
   }
+  auto* call = new internal::SyncServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block));
+  if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->times.Blocks() || !runtime().threaded())) {
+    poller()->Enqueue(call);
+  } else if (!runtime().Submit([call] { call->Run(); })) {
+    call->Refuse(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"));
+  }
+}
+
+void ServerConnection::TurnAway(const StreamPtr& stream) {
+  std::lock_guard lock(parting_mu_);
+  if (parted_) return;
+  std::string block;
+  const uint32_t code = AppendStatus(block, Status(StatusCode::UNAVAILABLE, "the server is shutting down"));
+  stream->SendLast({.type = FrameType::kFinish, .flags = kNotRun, .number = code, .block = block}, nullptr);
+  EraseWhenDrained(stream);
+  CountTaken();
 }
 
 void ServerConnection::Reject(const StreamPtr& stream, const Status& why) {
   FinishCall(stream, why, nullptr, {});
+  CountTaken();
   if (waiting_for_space() > kMaxWaitingRefusals) {
     link().Close(absl::ResourceExhaustedError("the client begins calls and does not read the answers"));
   }
@@ -244,14 +288,19 @@ void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
 
 void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
                                   std::string_view metadata_block) {
+  Stream::Sending sent;
   if (status.ok()) {
-    stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
+    sent = stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
   } else {
     std::string block(metadata_block);
     const uint32_t code = AppendStatus(block, status);
-    stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
+    sent = stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
   }
-  EraseWhenDrained(stream);
+  if (sent == Stream::Sending::kDone) {
+    Erase(stream->id());
+  } else {
+    EraseWhenDrained(stream);
+  }
 }
 
 }  // namespace ipcrpc::rpc

@@ -16,8 +16,12 @@ class ServerConnection final : public Connection {
 
   // Attaches to the runtime.
   void Start();
-  // Tells the client to make no new calls here.
+  // The client has said nothing for too long.
+  void DropSilent();
+  // Tells the client to make no new calls here, and to answer.
   void SayGoodbye();
+  // It has answered, or is gone: no new call will come.
+  bool parted() const { return client_parted_.load(std::memory_order_acquire) || closed(); }
   // Ends every call with UNAVAILABLE.
   void CancelCalls();
   // Closes once what is due is on its way.
@@ -38,13 +42,18 @@ class ServerConnection final : public Connection {
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;
   Verdict OnHello(const HelloBody& hello) override;
+  void OnGoaway(uint32_t taken) override;
   void OnLost(const absl::Status& why) override;
+  void OnDeadline(const StreamPtr& stream) override;
 
   Verdict OnBegin(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
   Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
   Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault);
   void Reject(const StreamPtr& stream, const Status& why);
-  void StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block);
+  // The end of a call that comes too late: the client may make it elsewhere.
+  void TurnAway(const StreamPtr& stream);
+  void CountTaken() { taken_.store(taken_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
+  void StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block, bool count);
 
   static constexpr size_t kMaxMethods = 4096;
   // Answers to calls that were refused, which wait because the client does not read.
@@ -56,6 +65,13 @@ class ServerConnection final : public Connection {
   // Handlers that run, or are about to. One may still do so when its call is over for the client.
   std::atomic<uint32_t> running_{0};
 
+  std::atomic<bool> client_parted_{false};
+  // Calls that run or have their answer, in the order in which they came. Written in the receive role; once the server
+  // turns calls away, under parting_mu_.
+  std::atomic<uint32_t> taken_{0};
+  std::mutex parting_mu_;
+  bool parted_ = false;  // the client has been told taken_, and no further call is looked at
+
   // receive role
   bool hello_seen_ = false;
   uint32_t last_id_ = 0;
@@ -65,7 +81,7 @@ class ServerConnection final : public Connection {
     int64_t deadline_ns;
     std::string client_block;
   };
-  absl::flat_hash_map<uint32_t, Waiting> waiting_;  // unary calls whose request is incomplete
+  absl::flat_hash_map<uint32_t, Waiting> waiting_;  // calls that begin with a request, while that is incomplete
 };
 
 }  // namespace ipcrpc::rpc

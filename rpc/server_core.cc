@@ -27,12 +27,54 @@ void ServerCore::AddLink(std::unique_ptr<Link> link) {
     std::lock_guard lock(mu_);
     if (draining()) return;  // the link closes
     connections_.insert(connection);
+    newcomers_.push_back({connection.get(), MonotonicNs() + limits_.greeting_ns});
+    newcomer_at_[connection.get()] = std::prev(newcomers_.end());
+    if (greeting_timer_ == 0) {
+      greeting_timer_ = runtime_->timers().Add([weak = weak_from_this()] {
+        if (auto self = weak.lock()) self->DropSilent();
+      });
+    }
+    // It finds those who have come since by itself.
+    if (!std::exchange(greeting_timer_set_, true)) runtime_->timers().Set(greeting_timer_, newcomers_.front().deadline_ns);
   }
   connection->Start();
 }
 
+ServerCore::~ServerCore() {
+  if (greeting_timer_ != 0) runtime_->timers().Remove(greeting_timer_);
+}
+
+void ServerCore::Greeted(ServerConnection* connection) {
+  std::lock_guard lock(mu_);
+  ForgetNewcomer(connection);
+}
+
+void ServerCore::ForgetNewcomer(ServerConnection* connection) {
+  const auto it = newcomer_at_.find(connection);
+  if (it == newcomer_at_.end()) return;
+  newcomers_.erase(it->second);
+  newcomer_at_.erase(it);
+}
+
+void ServerCore::DropSilent() {
+  std::vector<std::shared_ptr<ServerConnection>> silent;
+  {
+    std::lock_guard lock(mu_);
+    const int64_t now = MonotonicNs();
+    while (!newcomers_.empty() && newcomers_.front().deadline_ns <= now) {
+      ServerConnection* const connection = newcomers_.front().connection;
+      silent.push_back(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
+      ForgetNewcomer(connection);
+    }
+    greeting_timer_set_ = !newcomers_.empty();
+    if (greeting_timer_set_) runtime_->timers().Set(greeting_timer_, newcomers_.front().deadline_ns);
+  }
+  for (const auto& connection : silent) connection->DropSilent();
+}
+
 void ServerCore::Remove(ServerConnection* connection) {
   std::lock_guard lock(mu_);
+  ForgetNewcomer(connection);
   // The caller holds the connection.
   connections_.erase(std::static_pointer_cast<ServerConnection>(connection->shared_from_this()));
   TellIfDeserted();
@@ -58,7 +100,7 @@ void ServerCore::TellIfDeserted() {
 bool ServerCore::BeginCall() {
   // Counted first: Drain() either sees the call or the call sees Drain().
   calls_.fetch_add(1, std::memory_order_seq_cst);
-  if (!draining_.load(std::memory_order_seq_cst)) return true;
+  if (!turns_away_.load(std::memory_order_seq_cst)) return true;
   EndCall();
   return false;
 }
@@ -68,6 +110,12 @@ void ServerCore::EndCall() {
     std::lock_guard lock(mu_);
     changed_.notify_all();
   }
+}
+
+void ServerCore::NoteChange() {
+  if (!draining()) return;
+  std::lock_guard lock(mu_);
+  changed_.notify_all();
 }
 
 std::vector<std::shared_ptr<ServerConnection>> ServerCore::Connections() {
@@ -81,10 +129,10 @@ void ServerCore::LimitDrain(int64_t deadline_ns) {
   changed_.notify_all();
 }
 
-bool ServerCore::Await(const std::function<bool()>& done, bool bounded) {
+bool ServerCore::Await(const std::function<bool()>& done, bool bounded, int64_t at_most_ns) {
   std::unique_lock lock(mu_);
   while (!done()) {
-    int64_t until = bounded ? drain_deadline_ns_ : kNoDeadline;
+    int64_t until = bounded ? std::min(drain_deadline_ns_, at_most_ns) : kNoDeadline;
     if (until != kNoDeadline && MonotonicNs() >= until) return false;
     if (!runtime_->threaded()) {
       lock.unlock();
@@ -102,9 +150,16 @@ bool ServerCore::Await(const std::function<bool()>& done, bool bounded) {
   return true;
 }
 
-void ServerCore::Drain() {
+void ServerCore::Drain(int64_t patience_ns) {
   draining_.store(true, std::memory_order_seq_cst);
   for (const auto& connection : Connections()) connection->SayGoodbye();
+  if (!runtime_->stopped()) {
+    const auto all_parted = [this] {
+      return std::all_of(connections_.begin(), connections_.end(), [](const auto& connection) { return connection->parted(); });
+    };
+    Await(all_parted, /*bounded=*/true, MonotonicNs() + patience_ns);
+  }
+  turns_away_.store(true, std::memory_order_seq_cst);
   const auto idle = [this] { return calls_.load(std::memory_order_seq_cst) == 0; };
   if (!Await(idle, /*bounded=*/true)) {
     for (const auto& connection : Connections()) connection->CancelCalls();

@@ -25,21 +25,21 @@ constexpr bool IsControl(FrameType type) { return type != FrameType::kMessage &&
 
 // ---- out -------------------------------------------------------------------------------------
 
-bool Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
+Stream::Sending Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
-  if (out_closed_) return false;
+  if (out_closed_) return Sending::kClosed;
   const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
-  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return true;
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return Sending::kDone;
   Enqueue(frame, message, message_bytes);
   PumpLocked();
-  return true;
+  return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
-bool Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
+Stream::Sending Stream::SendLast(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
-  if (out_closed_) return false;
+  if (out_closed_) return Sending::kClosed;
   SendLastLocked(frame, message);
-  return true;
+  return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
 void Stream::SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message) {
@@ -75,6 +75,7 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
       header.flags |= kHasMessage | kFirstChunk;
       header.message_bytes = static_cast<uint32_t>(message_bytes);
     }
+    if (frame.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     if (!frame.block.empty()) std::memcpy(at + sizeof(header), frame.block.data(), frame.block.size());
     if (message_bytes != 0) message->write(message->message, at + sizeof(header) + frame.block.size(), message_bytes);
@@ -126,6 +127,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
       }
     }
     header.flags |= item.flags & (last ? uint8_t{0xff} : static_cast<uint8_t>(~kHalfCloses));
+    if (item.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     std::memcpy(at + sizeof(header), item.block.data(), item.block.size());
     CopyBytes(at + sizeof(header) + item.block.size(), item.message.data() + item.sent, chunk);
@@ -159,7 +161,7 @@ void Stream::PumpLocked() {
     }
     if (item.sent == item.message.size()) {
       out_.pop_front();
-      if (out_.empty()) Notify();
+      if (out_.empty()) NotifyLocked();
     }
   }
 }
@@ -172,6 +174,11 @@ void Stream::Pump() {
 bool Stream::Published() const {
   std::lock_guard lock(mu_);
   return published_;
+}
+
+uint32_t Stream::begin_order() const {
+  std::lock_guard lock(mu_);
+  return begin_order_;
 }
 
 bool Stream::Drained() const {
@@ -217,7 +224,7 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   complete_bytes_ = inbox_.size();
   messages_.fetch_add(1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
-  if (header.type != FrameType::kFinish) Notify();  // whose status follows at once, and notifies
+  if (header.type != FrameType::kFinish) NotifyLocked();  // whose status follows at once, and notifies
   return Arrival::kOk;
 }
 
@@ -229,17 +236,19 @@ bool Stream::OnCredit(uint32_t bytes) {
   return true;
 }
 
-void Stream::OnInitial(std::string_view block, bool notify) {
+void Stream::OnInitial(std::string_view block, bool notify, bool alone) {
   if (initial_seen_.load(std::memory_order_relaxed)) return;
   initial_block_ = block;
+  initial_alone_ = alone;
   // Pairs with the acquire in initial_seen(): from here on the block is the reader's.
   initial_seen_.store(true, std::memory_order_release);
-  if (notify) Notify();
+  if (notify) Locked([this] { NotifyLocked(); });
 }
 
 void Stream::OnHalfClose() {
+  std::lock_guard lock(mu_);
   half_closed_.store(true, std::memory_order_release);
-  Notify();
+  NotifyLocked();
 }
 
 void Stream::End(Status status, std::string_view trailing_block, bool drop_unread) {
@@ -260,8 +269,21 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   if (!last_taken_) out_.clear();
   if (drop_unread) dropped_.store(true, std::memory_order_release);
   over_.store(true, std::memory_order_release);
-  Notify();
+  NotifyLocked();
   return std::exchange(at_end_, nullptr);
+}
+
+bool Stream::EndUnbegun(Status status) {
+  std::shared_ptr<internal::CancelTarget> at_end;
+  {
+    std::lock_guard lock(mu_);
+    if (published_ || over_.load(std::memory_order_relaxed)) return true;
+    if (!out_.empty()) return false;
+    NoteNotRun();
+    at_end = EndLocked(std::move(status), {}, /*drop_unread=*/true);
+  }
+  if (at_end != nullptr) at_end->Cancel();
+  return true;
 }
 
 void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {
@@ -371,7 +393,12 @@ void Stream::SleepUnless(uint32_t events, int64_t deadline_ns) {
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Stream::Notify() {
+void Stream::NotifyLocked() {
+  Wake();
+  if (observer_ != nullptr) observer_->OnStreamEvent();
+}
+
+void Stream::Wake() {
   events_.fetch_add(1, std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&events_, FutexScope::kPrivate, 1 << 30);
 }

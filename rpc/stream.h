@@ -32,6 +32,16 @@ namespace ipcrpc::rpc {
 
 class Connection;
 
+// Told of everything that happens to a stream, for those who do not sleep on it.
+class StreamObserver {
+ public:
+  // With the stream's lock held: takes note, and leaves the rest to a task.
+  virtual void OnStreamEvent() = 0;
+
+ protected:
+  ~StreamObserver() = default;
+};
+
 // A frame to send, but for its message.
 struct OutFrame {
   FrameType type;
@@ -51,17 +61,24 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
 
   // ---- out ---------------------------------------------------------------------------------
 
-  // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits; else
-  // as soon as there is (then it is copied). Never blocks. False when the call is over or was closed to sending.
-  bool Send(const OutFrame& frame, const internal::OutgoingMessage* message);
-  // The last frame of the call, behind what waits: nothing can be sent after it. False when the call is over or has
+  enum class Sending {
+    kDone,    // it is the link's
+    kQueued,  // it was copied, and goes as soon as there is credit and space: see Drained()
+    kClosed,  // the call is over, or was closed to sending
+  };
+  // Sends a frame, with a message if given: at once and in place if there is credit and space and nothing waits. Never
+  // blocks.
+  Sending Send(const OutFrame& frame, const internal::OutgoingMessage* message);
+  // The last frame of the call, behind what waits: nothing can be sent after it. kClosed when the call is over or has
   // had its last frame.
-  bool SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
+  Sending SendLast(const OutFrame& frame, const internal::OutgoingMessage* message);
   // Ends the call with a last frame that goes instead of what waits, unless one was sent. For the reader and the
   // writer here it is over with `status`, and what was not read is dropped.
   void Abort(const OutFrame& last, Status status);
   // Something of it was sent, so the peer knows the call.
   bool Published() const;
+  // Client: which of the connection's calls it was, counted from 1 in the order in which they were sent. 0: it was not.
+  uint32_t begin_order() const;
   // Everything that Send() took is on its way, or never will be.
   bool Drained() const;
   // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
@@ -76,12 +93,16 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
   bool OnCredit(uint32_t bytes);  // false: absurd
-  // `notify`: false when what follows at once does.
-  void OnInitial(std::string_view block, bool notify);
+  // `notify`: false when what follows at once does. `alone`: the frame brings nothing else but the end of the call.
+  void OnInitial(std::string_view block, bool notify, bool alone);
   void OnHalfClose();
   // The call is over, with this status; the first one counts. `drop_unread` throws away what was not read. What waits to
   // be sent is dropped, but for the frame of SendLast().
   void End(Status status, std::string_view trailing_block, bool drop_unread);
+  // The call ends, or will at once, without a handler having seen it.
+  void NoteNotRun() { not_run_.store(true, std::memory_order_release); }
+  // Ends a call of which nothing is sent, as one that did not run. False: its begin waits to be sent.
+  bool EndUnbegun(Status status);
   // Cancels `target` when the call ends, at once when it has. Replaces the one before.
   void CancelAtEnd(std::shared_ptr<internal::CancelTarget> target);
 
@@ -98,7 +119,11 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   bool NoMoreMessages() const;  // none is left and none will come
   bool over() const { return over_.load(std::memory_order_acquire); }
   bool initial_seen() const { return initial_seen_.load(std::memory_order_acquire); }
+  // After initial_seen().
+  bool initial_alone() const { return initial_alone_; }
   bool half_closed() const { return half_closed_.load(std::memory_order_acquire); }
+  // After over(): no handler has seen the call, so that it may be made again.
+  bool not_run() const { return not_run_.load(std::memory_order_acquire); }
   // After over(), as are the next two; OK before.
   Status status() const;
   bool ok() const { return !over() || status_.ok(); }
@@ -111,11 +136,32 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // A reader waits: the peer is always granted its next frame.
   void GrantForReader();
 
+  // ---- without waiting -----------------------------------------------------------------------
+
+  // The one who is told, at once of what there is, and from now on; or none: after it returns nobody is told any more.
+  void Observe(StreamObserver* observer) {
+    std::lock_guard lock(mu_);
+    observer_ = observer;
+    if (observer != nullptr) observer->OnStreamEvent();
+  }
+  // Runs `look` as OnStreamEvent() does: nothing happens meanwhile.
+  template <typename Look>
+  void Locked(Look&& look) {
+    std::lock_guard lock(mu_);
+    look();
+  }
+  // Drained(), with the lock held.
+  bool DrainedLocked() const { return out_.empty(); }
+
+  // When Connection::WatchDeadline() ends the call.
+  int64_t expires_ns() const { return expires_ns_.load(std::memory_order_seq_cst); }
+
   // ---- waiting: see Connection::WaitUntil ----------------------------------------------------
 
   uint32_t events() const { return events_.load(std::memory_order_acquire); }
   void SleepUnless(uint32_t events, int64_t deadline_ns);
-  void Notify();
+  // Has those who sleep look again.
+  void Wake();
 
  private:
   struct OutItem {
@@ -146,6 +192,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
   Sent SendChunk(OutItem& item);
   void PumpLocked();
+  void NotifyLocked();
   bool Refill();
   void GrantLocked(bool reader_waits);
 
@@ -159,8 +206,11 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   int64_t credit_ = kInitialCredit;
   bool out_closed_ = false;  // nothing more is taken
   bool published_ = false;
+  uint32_t begin_order_ = 0;
   bool last_taken_ = false;  // SendLast() was called: what is in out_ goes even when the call is over
   std::list<OutItem> out_;
+
+  StreamObserver* observer_ = nullptr;
 
   // in
   Buffer inbox_;              // marks and messages, the last one perhaps incomplete
@@ -174,7 +224,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::shared_ptr<internal::CancelTarget> at_end_;
 
   // Handed to the reader by a flag below, whose release pairs with the reader's acquire.
-  std::string initial_block_;              // by initial_seen_
+  std::string initial_block_;              // these by initial_seen_
+  bool initial_alone_ = false;
   std::string trailing_block_;             // these by over_, which is set under mu_
   Status status_;
   int64_t failed_at_ns_ = 0;
@@ -192,10 +243,12 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<bool> half_closed_{false};
   std::atomic<bool> anything_received_{false};
   std::atomic<bool> lingering_{false};
+  std::atomic<bool> not_run_{false};
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};
 
   friend class Connection;
+  std::atomic<int64_t> expires_ns_{std::numeric_limits<int64_t>::max()};
   bool waits_for_space_ = false;  // is in the connection's list; under its waiters_mu_
 };
 

@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -163,6 +164,20 @@ class Listener {
   virtual void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) = 0;
   // No link will come any more, and fd() stays silent: the address was good for one alone. Asked after OnReadable().
   virtual bool exhausted() const { return false; }
+
+  // Takes nobody new from now on. True when fd() need not be watched any more; false while somebody who came before is
+  // in a handshake: ask again. By any thread.
+  virtual bool Retire() { return true; }
+
+  // ---- hot restart, see transport/takeover/: a scheme whose addresses cannot be handed over leaves these alone ----
+
+  // What a successor needs to listen here as we do, for its Scheme::adopt. Borrowed. Empty: it cannot be handed over.
+  virtual std::vector<int> handles() const { return {}; }
+  // Of a listener that was adopted: the address is ours, in everything that tells who listens. Also to say so again when
+  // a successor said it and failed.
+  virtual absl::Status Own() { return absl::OkStatus(); }
+  // The address is a successor's: it stays when this goes.
+  virtual void Abandon() {}
 };
 
 }  // namespace ipcrpc

@@ -32,8 +32,8 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 8> kSuffixes = {".sock", ".shm", ".fifo", ".mqueue", ".sysvmq", ".netlink",
-                                                       snapshot::kSuffix, snapshot::kNewSuffix};
+constexpr std::array<std::string_view, 10> kSuffixes = {
+    ".sock", ".shm", ".fifo", ".mqueue", ".sysvmq", ".netlink", snapshot::kSuffix, snapshot::kNewSuffix, ".unix.ctl", ".shm.ctl"};
 
 std::string Environment(const char* name) {
   const char* value = secure_getenv(name);
@@ -280,6 +280,37 @@ absl::StatusOr<std::unique_ptr<NameLock>> NameLock::Take(const std::string& base
   return std::unique_ptr<NameLock>(new NameLock(base));
 }
 
+absl::StatusOr<std::unique_ptr<NameLock>> NameLock::Adopt(const std::string& base, UniqueFd fd) {
+  const std::string path = Cat(base, kLockSuffix);
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || !SameFile(fd.get(), AT_FDCWD, path.c_str())) {
+    return absl::FailedPreconditionError(Cat("what was handed over is not the lock file ", path));
+  }
+  // Of the open file description that has the lock already, or of a name that nobody holds.
+  if (!TryLock(fd.get())) return absl::FailedPreconditionError(Cat("what was handed over is not the lock of ", path));
+  LockTable& table = Locks();
+  const std::lock_guard lock(table.mu);
+  HeldLock& held = table.held[base];
+  if (held.owner != getpid()) held = HeldLock{.fd = std::move(fd), .users = 0, .owner = getpid()};
+  ++held.users;
+  return std::unique_ptr<NameLock>(new NameLock(base));
+}
+
+int NameLock::fd() const {
+  LockTable& table = Locks();
+  const std::lock_guard lock(table.mu);
+  const auto found = table.held.find(base_);
+  return found == table.held.end() || found->second.owner != getpid() ? -1 : found->second.fd.get();
+}
+
+absl::Status NameLock::Own() {
+  const int lock_file = fd();
+  if (lock_file < 0) return absl::FailedPreconditionError(Cat("the lock of ", base_, " is not ours"));
+  RETURN_IF_ERROR(WriteOwner(lock_file, Cat(base_, kLockSuffix)));
+  abandoned_ = false;
+  return absl::OkStatus();
+}
+
 NameLock::~NameLock() {
   LockTable& table = Locks();
   const std::lock_guard lock(table.mu);
@@ -287,9 +318,11 @@ NameLock::~NameLock() {
   if (found == table.held.end() || found->second.owner != getpid()) return;
   if (--found->second.users > 0) return;
   // Removed before the lock is dropped, so that whoever waits for it sees that its file is not the one any
-  // more.
+  // more. Another holder in this process may have handed it over meanwhile.
   const std::string path = Cat(base_, kLockSuffix);
-  if (SameFile(found->second.fd.get(), AT_FDCWD, path.c_str())) unlink(path.c_str());
+  const LockOwner owner = ParseLockOwner(ReadSmallFile(AT_FDCWD, path).value_or(""));
+  const bool ours = !abandoned_ && (owner.pid == getpid() || owner.pid == 0);
+  if (ours && SameFile(found->second.fd.get(), AT_FDCWD, path.c_str())) unlink(path.c_str());
   table.held.erase(found);
 }
 

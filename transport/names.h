@@ -2,8 +2,9 @@
 // what the dead left.
 //
 // A name NAME has, in a runtime directory, NAME.lock and beside it one file per way to reach its server:
-// NAME.sock (unix), NAME.shm (the control socket of shm), NAME.fifo, NAME.snap. A path has only PATH.lock. A process with
-// things in the kernel that would outlive it has a random name with a ledger of them (shm/ledger.h), NAME.owned.
+// NAME.sock (unix), NAME.shm (the control socket of shm), NAME.fifo, NAME.snap; and, where a successor may take over,
+// NAME.SCHEME.ctl (transport/takeover). A path has only PATH.lock and PATH.SCHEME.ctl. A process with things in the kernel
+// that would outlive it has a random name with a ledger of them (shm/ledger.h), NAME.owned.
 // The lock is an OFD lock on NAME.lock: the kernel drops it when its holder dies, however that
 // happens. One process owns all of a name; within it several schemes share it.
 #pragma once
@@ -18,6 +19,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "transport/base/fd.h"
 
 namespace ipcrpc {
 
@@ -44,7 +46,19 @@ class NameLock {
   // owner left are removed. ALREADY_EXISTS names the living owner's pid.
   static absl::StatusOr<std::unique_ptr<NameLock>> Take(const std::string& base, bool plain_name);
 
-  // The last holder removes the lock file; not in a forked child.
+  // Of another process that hands its lock over: `fd` is the open file description that has it, so that both
+  // processes hold the lock until one of them drops it. FAILED_PRECONDITION: it is not the lock of `base`, or the
+  // lock is another's.
+  static absl::StatusOr<std::unique_ptr<NameLock>> Adopt(const std::string& base, UniqueFd fd);
+
+  // The descriptor of the lock file, borrowed; -1: it is not ours any more.
+  int fd() const;
+  // Has the lock file name this process, which removes it at the end: after Adopt() and Abandon().
+  absl::Status Own();
+  // The name is another process's, which the lock was handed over to or by: nothing is removed when this goes.
+  void Abandon() { abandoned_ = true; }
+
+  // The last holder removes the lock file, unless that names another process; not in a forked child.
   ~NameLock();
   NameLock(const NameLock&) = delete;
   NameLock& operator=(const NameLock&) = delete;
@@ -52,6 +66,7 @@ class NameLock {
  private:
   explicit NameLock(std::string base) : base_(std::move(base)) {}
   const std::string base_;
+  bool abandoned_ = false;  // by one thread at a time
 };
 
 // Removes from `directory` the files of names whose owner is dead, and what the dead left in the kernel, and nothing

@@ -116,6 +116,14 @@ absl::StatusOr<std::unique_ptr<Listener>> Listen(const Address& address) {
   return scheme->listen(address);
 }
 
+absl::StatusOr<std::unique_ptr<Listener>> Adopt(const Address& address, std::vector<UniqueFd> handles) {
+  ASSIGN_OR_RETURN(const Scheme* scheme, SchemeOf(address));
+  if (scheme->adopt == nullptr) {
+    return absl::UnimplementedError(Cat(scheme->name, ": addresses cannot be taken over"));
+  }
+  return scheme->adopt(address, std::move(handles));
+}
+
 absl::StatusOr<std::unique_ptr<Link>> Connect(const Address& address, int64_t deadline_ns,
                                               std::vector<Refusal>* refused) {
   std::vector<Refusal> unwanted;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "transport/base/fd.h"
 #include "transport/link.h"
 
 namespace ipcrpc {
@@ -29,6 +30,10 @@ struct Scheme {
   // message lists every place tried); PERMISSION_DENIED: somebody is, but not one to be believed, or they
   // refuse us; DEADLINE_EXCEEDED: no answer; FAILED_PRECONDITION: incompatible versions.
   absl::StatusOr<std::unique_ptr<Link>> (*connect)(const Address& address, int64_t deadline_ns);
+
+  // Listens with what Listener::handles() of another process, of our own user, gave; Own() makes the address ours. Null:
+  // addresses of this scheme cannot be taken over.
+  absl::StatusOr<std::unique_ptr<Listener>> (*adopt)(const Address& address, std::vector<UniqueFd> handles) = nullptr;
 };
 
 // Fastest first.
@@ -38,6 +43,7 @@ std::span<const Scheme> Schemes();
 absl::StatusOr<const Scheme*> FindScheme(std::string_view name);
 
 absl::StatusOr<std::unique_ptr<Listener>> Listen(const Address& address);
+absl::StatusOr<std::unique_ptr<Listener>> Adopt(const Address& address, std::vector<UniqueFd> handles);
 
 // A transport that the automatic choice (`ipc:`) passed over, and why.
 struct Refusal {

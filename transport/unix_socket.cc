@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <mutex>
 #include <vector>
@@ -57,13 +59,16 @@ absl::Status BindError(int error, const std::string& place) {
   return absl::ErrnoToStatus(error, Cat("cannot listen at ", place));
 }
 
-absl::StatusOr<UniqueFd> BindAbstract(const Address& address, int type) {
+absl::Status CheckAbstract(const Address& address) {
   for (std::string_view key : {"mode", "group"}) {
     if (FindParameter(address, key) != nullptr)
       return BadParameter(address, key, "a path: abstract names have no permissions");
   }
-  const std::string place = Cat("@", address.rest);
-  const UnixSocketAddress name = UnixSocketAddress::ForAbstract(address.rest);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<UniqueFd> BindAbstract(const std::string& place, int type) {
+  const UnixSocketAddress name = UnixSocketAddress::ForAbstract(std::string_view(place).substr(1));
   ASSIGN_OR_RETURN(UniqueFd fd, NewListenSocket(type));
   if (bind(fd.get(), name.get(), name.size()) != 0) {
     if (errno != EADDRINUSE) return BindError(errno, place);
@@ -93,6 +98,15 @@ absl::StatusOr<FileOptions> FileOptionsOf(const Address& address) {
   return options;
 }
 
+absl::Status ApplyOptions(const std::string& path, const FileOptions& options) {
+  if (options.group && lchown(path.c_str(), static_cast<uid_t>(-1), *options.group) != 0) {
+    return absl::PermissionDeniedError(Cat("cannot give ", path, " to group ", *options.group, ": ", strerror(errno),
+                                           " (only root, or a member of it, may)"));
+  }
+  if (chmod(path.c_str(), options.mode) != 0) return BindError(errno, path);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<UniqueFd> BindFile(const std::string& path, int type, const FileOptions& options) {
   ASSIGN_OR_RETURN(const UnixSocketAddress name, UnixSocketAddress::ForFile(path));
   ASSIGN_OR_RETURN(UniqueFd fd, NewListenSocket(type));
@@ -100,15 +114,11 @@ absl::StatusOr<UniqueFd> BindFile(const std::string& path, int type, const FileO
   // for a moment.
   if (fchmod(fd.get(), 0600) != 0) return BindError(errno, path);
   if (bind(fd.get(), name.get(), name.size()) != 0) return BindError(errno, path);
-  const bool owned = !options.group || lchown(path.c_str(), static_cast<uid_t>(-1), *options.group) == 0;
-  if (!owned || chmod(path.c_str(), options.mode) != 0 || listen(fd.get(), kBacklog) != 0) {
-    const int error = errno;
+  absl::Status ready = ApplyOptions(path, options);
+  if (ready.ok() && listen(fd.get(), kBacklog) != 0) ready = BindError(errno, path);
+  if (!ready.ok()) {
     unlink(path.c_str());
-    if (!owned) {
-      return absl::PermissionDeniedError(Cat("cannot give ", path, " to group ", *options.group, ": ",
-                                             strerror(error), " (only root, or a member of it, may)"));
-    }
-    return BindError(error, path);
+    return ready;
   }
   return fd;
 }
@@ -219,45 +229,162 @@ absl::StatusOr<UnixConnection> ConnectToName(const Address& address, UnixSocketK
 struct UnixListenSocket::State {
   UniqueFd fd;
   std::string place;
-  bool is_file = false;
-  dev_t device = 0;  // of the file, to remove no other's
+  FileOptions options;
+  bool is_file = false;  // whose name is ours to remove
+  dev_t device = 0;      // of the file, to remove no other's
   ino_t inode = 0;
   pid_t owner = getpid();
   std::unique_ptr<NameLock> lock;
   UniqueFd spare;  // given up to accept, and so to close, a connection for which there is no descriptor
+
+  bool abstract() const { return place.front() == '@'; }
+  void NoteFile() {
+    struct stat info;
+    is_file = !abstract() && lstat(place.c_str(), &info) == 0;
+    if (is_file) device = info.st_dev, inode = info.st_ino;
+  }
+  absl::Status Bind(int type) {
+    if (abstract()) {
+      ASSIGN_OR_RETURN(fd, BindAbstract(place, type));
+    } else {
+      // Two threads of this process share the lock, so it does not keep them apart here.
+      static auto* const binding = new std::mutex;
+      const std::lock_guard one_at_a_time(*binding);
+      RETURN_IF_ERROR(ClearName(place));
+      ASSIGN_OR_RETURN(fd, BindFile(place, type, options));
+      NoteFile();
+    }
+    return absl::OkStatus();
+  }
+  // Whether `fd` is a socket of that type that listens at the place.
+  absl::Status CheckAdopted(int type) const {
+    struct sockaddr_un name = {};
+    socklen_t size = sizeof name;
+    int listening = 0, of_type = 0;
+    socklen_t int_size = sizeof listening;
+    const bool socket = getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size) == 0 && name.sun_family == AF_UNIX &&
+                        getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &int_size) == 0 && listening != 0 &&
+                        getsockopt(fd.get(), SOL_SOCKET, SO_TYPE, &of_type, &int_size) == 0 && of_type == type;
+    bool same = false;
+    if (socket && abstract()) {
+      const size_t length = size - offsetof(sockaddr_un, sun_path);
+      same = length == place.size() && std::string_view(name.sun_path + 1, length - 1) == std::string_view(place).substr(1);
+    } else if (socket) {
+      // A long path was bound through /proc/self/fd, which says nothing here.
+      const std::string_view bound(name.sun_path);
+      same = bound == place || bound.starts_with("/proc/self/fd/");
+    }
+    if (!same) return absl::FailedPreconditionError(Cat("what was handed over does not listen at ", place));
+    return absl::OkStatus();
+  }
 };
+
+namespace {
+
+struct Name {
+  std::string place;
+  std::string base;  // of the lock; empty: it has none
+};
+
+absl::StatusOr<Name> NameOf(const Address& address, UnixSocketKind kind) {
+  Name name;
+  switch (address.kind) {
+    case Address::Kind::kAbstract:
+      RETURN_IF_ERROR(CheckAbstract(address));
+      name.place = Cat("@", address.rest);
+      return name;
+    case Address::Kind::kPath: {
+      ASSIGN_OR_RETURN(name.place, AbsolutePath(address.rest));
+      name.base = name.place;
+      return name;
+    }
+    case Address::Kind::kName: {
+      ASSIGN_OR_RETURN(const std::string directory, ServerDirectory());
+      name.base = Cat(directory, "/", address.rest);
+      name.place = Cat(name.base, ".", kind.suffix);
+      return name;
+    }
+  }
+  return name;
+}
+
+UniqueFd SpareDescriptor() { return UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Bind(const Address& address,
                                                                          UnixSocketKind kind) {
   auto state = std::make_unique<State>();
-  if (address.kind == Address::Kind::kAbstract) {
-    ASSIGN_OR_RETURN(state->fd, BindAbstract(address, kind.type));
-    state->place = Cat("@", address.rest);
-  } else {
-    ASSIGN_OR_RETURN(const FileOptions options, FileOptionsOf(address));
+  ASSIGN_OR_RETURN(Name name, NameOf(address, kind));
+  state->place = std::move(name.place);
+  if (!name.base.empty()) {
+    ASSIGN_OR_RETURN(state->options, FileOptionsOf(address));
     const bool plain_name = address.kind == Address::Kind::kName;
-    std::string base;
-    if (plain_name) {
-      ASSIGN_OR_RETURN(const std::string directory, ServerDirectory());
-      base = Cat(directory, "/", address.rest);
-      state->place = Cat(base, ".", kind.suffix);
-      ASSIGN_OR_RETURN(state->lock, NameLock::Take(base, plain_name));
-      SweepDirectory(directory);
-    } else {
-      ASSIGN_OR_RETURN(state->place, AbsolutePath(address.rest));
-      ASSIGN_OR_RETURN(state->lock, NameLock::Take(state->place, plain_name));
-    }
-    // Two threads of this process share the lock, so it does not keep them apart here.
-    static auto* const binding = new std::mutex;
-    const std::lock_guard one_at_a_time(*binding);
-    RETURN_IF_ERROR(ClearName(state->place));
-    ASSIGN_OR_RETURN(state->fd, BindFile(state->place, kind.type, options));
-    struct stat info;
-    state->is_file = lstat(state->place.c_str(), &info) == 0;
-    if (state->is_file) state->device = info.st_dev, state->inode = info.st_ino;
+    ASSIGN_OR_RETURN(state->lock, NameLock::Take(name.base, plain_name));
+    if (plain_name) SweepDirectory(name.base.substr(0, name.base.rfind('/')));
   }
-  state->spare.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  RETURN_IF_ERROR(state->Bind(kind.type));
+  state->spare = SpareDescriptor();
   return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
+}
+
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::BindBeside(const std::string& place, int type) {
+  auto state = std::make_unique<State>();
+  state->place = place;
+  RETURN_IF_ERROR(state->Bind(type));
+  state->spare = SpareDescriptor();
+  return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
+}
+
+std::vector<int> UnixListenSocket::handles() const {
+  std::vector<int> handles = {state_->fd.get()};
+  if (state_->lock != nullptr) handles.push_back(state_->lock->fd());
+  return handles;
+}
+
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Adopt(const Address& address, UnixSocketKind kind,
+                                                                          std::vector<UniqueFd> handles) {
+  auto state = std::make_unique<State>();
+  ASSIGN_OR_RETURN(Name name, NameOf(address, kind));
+  if (handles.size() != (name.base.empty() ? 1 : 2)) {
+    return absl::FailedPreconditionError(Cat(handles.size(), " descriptors were handed over for ", name.place));
+  }
+  state->place = std::move(name.place);
+  if (!name.base.empty()) {
+    ASSIGN_OR_RETURN(state->options, FileOptionsOf(address));
+    ASSIGN_OR_RETURN(state->lock, NameLock::Adopt(name.base, std::move(handles[1])));
+    state->lock->Abandon();
+  }
+  state->fd = std::move(handles[0]);
+  RETURN_IF_ERROR(state->CheckAdopted(kind.type));
+  state->spare = SpareDescriptor();
+  return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
+}
+
+absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::AdoptBeside(const std::string& place, int type,
+                                                                                UniqueFd socket) {
+  auto state = std::make_unique<State>();
+  state->place = place;
+  state->fd = std::move(socket);
+  RETURN_IF_ERROR(state->CheckAdopted(type));
+  state->spare = SpareDescriptor();
+  return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
+}
+
+absl::Status UnixListenSocket::Own() {
+  // A second listen() changes whom SO_PEERCRED names to those who connect.
+  if (listen(state_->fd.get(), kBacklog) != 0) return BindError(errno, state_->place);
+  if (state_->lock != nullptr) {
+    RETURN_IF_ERROR(ApplyOptions(state_->place, state_->options));
+    RETURN_IF_ERROR(state_->lock->Own());
+  }
+  state_->NoteFile();
+  return absl::OkStatus();
+}
+
+void UnixListenSocket::Abandon() {
+  state_->is_file = false;
+  if (state_->lock != nullptr) state_->lock->Abandon();
 }
 
 UnixListenSocket::UnixListenSocket(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -41,7 +42,24 @@ class UnixListenSocket {
   // name (the message names the pid), or the file is no socket; FAILED_PRECONDITION: no runtime
   // directory; PERMISSION_DENIED: not allowed to make it there.
   static absl::StatusOr<std::unique_ptr<UnixListenSocket>> Bind(const Address& address, UnixSocketKind kind);
+  // Binds and listens at a place beside a name whose lock the caller holds: a file (0600), or "@abstract".
+  static absl::StatusOr<std::unique_ptr<UnixListenSocket>> BindBeside(const std::string& place, int type);
   ~UnixListenSocket();
+
+  // ---- hot restart, see transport/takeover/ ----
+
+  // What a successor needs to listen in our place: the socket, and the lock where the name has one. Borrowed.
+  std::vector<int> handles() const;
+  // Listens with the handles of another process, which goes on listening with them too. FAILED_PRECONDITION: they are not
+  // those of this address.
+  static absl::StatusOr<std::unique_ptr<UnixListenSocket>> Adopt(const Address& address, UnixSocketKind kind,
+                                                                 std::vector<UniqueFd> handles);
+  static absl::StatusOr<std::unique_ptr<UnixListenSocket>> AdoptBeside(const std::string& place, int type, UniqueFd socket);
+  // Has the kernel and the lock file name this process as the one that listens: after Adopt(), or when a successor did
+  // so and failed.
+  absl::Status Own();
+  // Another process listens here now: the name and its lock stay when this goes.
+  void Abandon();
 
   UnixListenSocket(const UnixListenSocket&) = delete;
   UnixListenSocket& operator=(const UnixListenSocket&) = delete;

@@ -110,6 +110,18 @@ struct Comparison {
   }
 };
 
+// What an object is called by, which both sides spell alike; objects that differ in it are different ones.
+std::string Bucket(std::string_view command, const Json& item) {
+  static const std::map<std::string_view, std::vector<const char*>> keys = {
+      {"link", {"ifindex"}}, {"addr", {"ifindex", "local"}}, {"route", {"dst"}}, {"neigh", {"dst"}}, {"rule", {"priority"}}};
+  std::string bucket;
+  for (const char* key : keys.at(command)) {
+    const Json* value = item.Find(key);
+    absl::StrAppend(&bucket, value == nullptr ? "" : value->Text(), " ");
+  }
+  return bucket;
+}
+
 // The items that `ip` lists; addresses are inside their links there.
 bool TheirItems(std::string_view command, const std::string& text, std::vector<Json>* items) {
   // `ip` prints nothing at all for an empty list of rules or next hops.
@@ -156,31 +168,38 @@ std::vector<std::string> CompareWithIproute2(std::string_view command, Walk walk
   std::vector<Json> their_items;
   if (!TheirItems(command, theirs, &their_items)) return {absl::StrCat("not the JSON that is known: ", theirs)};
 
+  // Ours by what each says of itself, so that a large list need not be searched for each of theirs.
+  std::map<std::string, std::vector<Json>> ours;
+  for (Json& item : our_items) ours[Bucket(command, item)].push_back(std::move(item));
+
   std::vector<std::string> differences;
   for (const Json& item : their_items) {
     // Its own is the one that agrees; else the nearest is shown.
-    size_t best = our_items.size();
+    std::vector<Json>& candidates = ours[Bucket(command, item)];
+    size_t best = candidates.size();
     std::vector<std::string> nearest;
-    for (size_t i = 0; i < our_items.size(); ++i) {
+    for (size_t i = 0; i < candidates.size(); ++i) {
       Comparison comparison{command, walk, {}};
-      comparison.Objects("", item, our_items[i]);
-      if (best == our_items.size() || comparison.differences.size() < nearest.size()) {
+      comparison.Objects("", item, candidates[i]);
+      if (best == candidates.size() || comparison.differences.size() < nearest.size()) {
         best = i;
         nearest = comparison.differences;
       }
       if (nearest.empty() && best == i) break;
     }
-    if (best == our_items.size()) {
+    if (best == candidates.size()) {
       differences.push_back(absl::StrCat("ip alone has ", item.Text()));
     } else if (!nearest.empty()) {
       for (const std::string& line : nearest) differences.push_back(absl::StrCat(item.Text(), "\n    ", line));
     } else {
-      our_items.erase(our_items.begin() + static_cast<long>(best));
+      candidates.erase(candidates.begin() + static_cast<long>(best));
     }
   }
   // When some differ, those left over have been shown beside them already.
   if (differences.empty()) {
-    for (const Json& item : our_items) differences.push_back(absl::StrCat("we alone have ", item.Text()));
+    for (const auto& [bucket, items] : ours) {
+      for (const Json& item : items) differences.push_back(absl::StrCat("we alone have ", item.Text()));
+    }
   }
   return differences;
 }

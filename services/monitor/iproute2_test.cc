@@ -123,7 +123,7 @@ TEST_F(Iproute2Test, EventsKeepTheListInAgreement) {
 
 // Some steps of neighbours are not announced: the monitor's lists have them all the same.
 TEST_F(Iproute2Test, TheMonitorListsNeighborsAsTheyAre) {
-  auto monitor = NetMonitor::Start(&FailOn);
+  auto monitor = NetMonitor::Start({}, &FailOn);
   ASSERT_TRUE(monitor.ok()) << monitor.status();
   IpLines(R"(
     link add v0 type veth peer name v1

@@ -1,9 +1,7 @@
 #include "services/monitor/net_collector.h"
 
 #include <errno.h>
-#include <linux/fib_rules.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
 #include <poll.h>
@@ -14,91 +12,28 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
-#include "services/monitor/key.h"
+#include "absl/strings/str_cat.h"
 
 namespace ipcrpc::monitor {
 namespace {
 
-using Scope = NetCollector::Scope;
+// Datagrams taken in by one Step before it lets others have their turn, and at once, so that watchers are
+// woken once for them.
+constexpr int kDatagramsPerStep = 1024;
+constexpr size_t kBatchMax = 128;
 
-// Datagrams taken in by one Step before it lets others have their turn.
-constexpr int kDatagramsPerStep = 512;
+// Differences put in at once, between which readers have their turn.
+constexpr size_t kReplacedAtOnce = 512;
 
-// Datagrams thrown away before everything is listed anew; under a flood that outruns even this, the next
-// loss begins it all again.
+// Datagrams thrown away at once, before everything is listed anew.
 constexpr int kDiscardMax = 1 << 20;
 
 // After the kernel refused to list.
 constexpr std::chrono::seconds kRetryInterval{1};
-
-// Everything, in the order to list it in: links first, as the others name them.
-constexpr Scope kScopes[] = {
-    {v1::NetObject::LINK, AF_UNSPEC},   {v1::NetObject::ADDRESS, AF_INET},   {v1::NetObject::ADDRESS, AF_INET6},
-    {v1::NetObject::ROUTE, AF_INET},    {v1::NetObject::ROUTE, AF_INET6},    {v1::NetObject::NEIGHBOR, AF_INET},
-    {v1::NetObject::NEIGHBOR, AF_INET6}, {v1::NetObject::RULE, AF_INET},     {v1::NetObject::RULE, AF_INET6},
-};
-
-const std::vector<int>& Groups() {
-  static const auto* const groups = new std::vector<int>{
-      RTNLGRP_LINK,       RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
-      RTNLGRP_NEIGH,      RTNLGRP_IPV4_RULE,   RTNLGRP_IPV6_RULE,
-      // Replaced next-hop objects change routes; a root queueing discipline is part of a link.
-      RTNLGRP_NEXTHOP,    RTNLGRP_TC};
-  return *groups;
-}
-
-// Room for a request: header, fixed header, one or two attributes.
-struct Request {
-  alignas(NLMSG_ALIGNTO) char bytes[256];
-};
-
-template <typename Header>
-nlmsghdr* BeginRequest(Request* request, uint16_t type, const Header& header) {
-  nlmsghdr* message = mnl_nlmsg_put_header(request->bytes);
-  message->nlmsg_type = type;
-  __builtin_memcpy(mnl_nlmsg_put_extra_header(message, sizeof header), &header, sizeof header);
-  return message;
-}
-
-nlmsghdr* LinkRequest(Request* request, int index) {
-  ifinfomsg header{};
-  header.ifi_family = AF_UNSPEC;
-  header.ifi_index = index;
-  nlmsghdr* message = BeginRequest(request, RTM_GETLINK, header);
-  mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  return message;
-}
-
-nlmsghdr* DumpRequest(Request* request, v1::NetObject::Kind kind, int family) {
-  switch (kind) {
-    case v1::NetObject::ADDRESS: {
-      ifaddrmsg header{};
-      header.ifa_family = static_cast<uint8_t>(family);
-      return BeginRequest(request, RTM_GETADDR, header);
-    }
-    case v1::NetObject::ROUTE: {
-      rtmsg header{};
-      header.rtm_family = static_cast<uint8_t>(family);
-      return BeginRequest(request, RTM_GETROUTE, header);
-    }
-    case v1::NetObject::NEIGHBOR: {
-      ndmsg header{};
-      header.ndm_family = static_cast<uint8_t>(family);
-      return BeginRequest(request, RTM_GETNEIGH, header);
-    }
-    case v1::NetObject::RULE: {
-      fib_rule_hdr header{};
-      header.family = static_cast<uint8_t>(family);
-      return BeginRequest(request, RTM_GETRULE, header);
-    }
-    default: return LinkRequest(request, 0);
-  }
-}
-
-std::string PrefixOf(v1::NetObject::Kind kind, int family) {
-  return kind == v1::NetObject::LINK ? KindPrefix(kind) : FamilyPrefix(kind, family);
-}
+// How much less often a state is verified of which nothing was heard.
+constexpr int kQuietFactor = 10;
 
 // A kernel without IPv6 has none of its objects.
 bool LacksFamily(const absl::Status& status) {
@@ -116,7 +51,14 @@ NetCollector::NetCollector(NetStore* store, NameTables names, Options options, N
       events_(std::move(events)),
       query_(std::move(query)),
       timer_(std::move(timer)),
-      epoll_(std::move(epoll)) {}
+      epoll_(std::move(epoll)) {
+  if (events_.buffer_bytes() < options_.receive_buffer_bytes) {
+    warning_ = absl::StrCat("the buffer for netlink notifications has ", events_.buffer_bytes(), " bytes, not ",
+                            options_.receive_buffer_bytes,
+                            ": more of them will be lost in storms (needs CAP_NET_ADMIN, or more in "
+                            "net.core.rmem_max)");
+  }
+}
 
 absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store) {
   return Open(store, NameTables::Load(), Options());
@@ -124,30 +66,47 @@ absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store
 
 absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store, NameTables names,
                                                                  Options options) {
-  auto events = NetlinkEvents::Open(Groups(), options.receive_buffer_bytes);
-  if (!events.ok()) return events.status();
-  auto query = NetlinkQuery::Open();
-  if (!query.ok()) return query.status();
+  std::optional<NetlinkEvents> events;
+  std::optional<NetlinkQuery> query;
+  auto open_sockets = [&]() -> absl::Status {
+    auto opened_events = NetlinkEvents::Open(NotificationGroups(), options.receive_buffer_bytes);
+    if (!opened_events.ok()) return opened_events.status();
+    auto opened_query = NetlinkQuery::Open();
+    if (!opened_query.ok()) return opened_query.status();
+    events = *std::move(opened_events);
+    query = *std::move(opened_query);
+    return absl::OkStatus();
+  };
+  absl::Status opened = options.netns == nullptr ? open_sockets() : InNetns(*options.netns, open_sockets);
+  if (!opened.ok()) return opened;
   OwnedFd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   OwnedFd epoll(epoll_create1(EPOLL_CLOEXEC));
   if (timer.get() < 0 || epoll.get() < 0) return absl::ErrnoToStatus(errno, "cannot make a timer and an epoll");
-  for (int fd : {events->fd(), timer.get()}) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.fd = fd;
-    if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) return absl::ErrnoToStatus(errno, "epoll_ctl failed");
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, timer.get(), &event) != 0) {
+    return absl::ErrnoToStatus(errno, "epoll_ctl failed");
   }
-  std::unique_ptr<NetCollector> collector(new NetCollector(store, std::move(names), options, std::move(*events),
-                                                           std::move(*query), std::move(timer), std::move(epoll)));
+  std::unique_ptr<NetCollector> collector(new NetCollector(store, std::move(names), options, *std::move(events),
+                                                           *std::move(query), std::move(timer), std::move(epoll)));
   std::lock_guard lock(collector->mu_);
+  if (absl::Status status = collector->Listen(true); !status.ok()) return status;
   if (absl::Status status = collector->ListAll(); !status.ok()) return status;
-  NetStore::Writer(store).FinishInitialLoad();
+  NetStore::Writer(store, options.netns_number).FinishInitialLoad();
+  collector->last_verify_ = Clock::now();
   collector->ArmForWhatIsLeft();
   return collector;
 }
 
+absl::Status NetCollector::Listen(bool on) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, events_.fd(), &event) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, "epoll_ctl failed");
+}
+
 absl::Status NetCollector::ListAll() {
-  for (const Scope& scope : kScopes) {
+  for (const Scope& scope : AllScopes()) {
     if (absl::Status status = ListInto(scope); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -157,11 +116,12 @@ absl::Status NetCollector::Step() {
   std::lock_guard lock(mu_);
   uint64_t ticks;
   while (read(timer_.get(), &ticks, sizeof ticks) > 0) continue;
-  absl::Status status = Drain();
-  if (status.ok() && overrun_) status = RelistAfterOverrun();
-  if (status.ok()) status = RelistSuspects();
-  if (status.ok()) GetDirtyLinks();
+  absl::Status status = in_gap_ ? absl::OkStatus() : Drain();
+  if (status.ok() && in_gap_) status = RelistAfterOverrun();
+  if (status.ok() && !in_gap_) status = RelistSuspects();
+  if (status.ok() && !in_gap_) status = Verify();
   if (status.ok()) {
+    GetDirtyLinks();
     ArmForWhatIsLeft();
   } else {
     SetTimer(Clock::now() + kRetryInterval);
@@ -170,24 +130,29 @@ absl::Status NetCollector::Step() {
 }
 
 absl::Status NetCollector::Drain() {
+  std::vector<ParsedMessage> batch;
   for (int i = 0; i < kDatagramsPerStep; ++i) {
-    std::vector<ParsedMessage> batch;
     auto result = events_.Receive([&](const nlmsghdr* message) { Notice(message, &batch); });
     if (!result.ok()) return result.status();
-    if (*result == NetlinkEvents::Result::kEmpty) break;
     if (*result == NetlinkEvents::Result::kOverrun) {
-      ++stats_.overruns;
-      // At once, so that watchers know that from here on there is a gap.
-      if (!overrun_) NetStore::Writer(store_).Overrun();
-      overrun_ = true;
+      ApplyBatch(&batch);
+      return EnterGap();
     }
-    if (batch.empty()) continue;
-    NetStore::Writer writer(store_);
-    for (ParsedMessage& message : batch) writer.Apply(std::move(message));
-    Suspect(writer.suspects());
+    if (*result == NetlinkEvents::Result::kEmpty) break;
+    active_ = true;
+    if (batch.size() >= kBatchMax) ApplyBatch(&batch);
   }
+  ApplyBatch(&batch);
   stats_.foreign = events_.foreign_datagrams();
   return absl::OkStatus();
+}
+
+void NetCollector::ApplyBatch(std::vector<ParsedMessage>* batch) {
+  if (batch->empty()) return;
+  NetStore::Writer writer(store_, options_.netns_number);
+  for (ParsedMessage& message : *batch) writer.Apply(std::move(message));
+  Suspect(writer.suspects());
+  batch->clear();
 }
 
 void NetCollector::Notice(const nlmsghdr* message, std::vector<ParsedMessage>* batch) {
@@ -218,17 +183,50 @@ void NetCollector::Notice(const nlmsghdr* message, std::vector<ParsedMessage>* b
   }
 }
 
-absl::Status NetCollector::RelistAfterOverrun() {
-  // What is still in the socket is older than the lists to come.
+// At once, so that watchers know that from here on there is a gap.
+absl::Status NetCollector::EnterGap() {
+  ++stats_.overruns;
+  if (in_gap_) return absl::OkStatus();
+  in_gap_ = true;
+  last_discard_ = Clock::now();
+  next_relist_ = std::max(next_relist_, last_discard_ + options_.calm_max);
+  NetStore::Writer(store_, options_.netns_number).Overrun();
+  return Listen(false);
+}
+
+// Whether there was anything. Under a flood that outruns it, the next loss begins it all again.
+absl::StatusOr<bool> NetCollector::Discard() {
+  last_discard_ = Clock::now();
   for (int i = 0; i < kDiscardMax; ++i) {
     auto result = events_.Receive([](const nlmsghdr*) {});
     if (!result.ok()) return result.status();
-    if (*result == NetlinkEvents::Result::kEmpty) break;
+    if (*result == NetlinkEvents::Result::kEmpty) return i > 0;
   }
+  return true;
+}
+
+absl::Status NetCollector::RelistAfterOverrun() {
+  const Clock::time_point begin = Clock::now();
+  if (begin < next_relist_ && begin < last_discard_ + options_.calm) return absl::OkStatus();
+  // What is still in the socket is older than the lists to come. While more comes, listing can wait.
+  auto more = Discard();
+  if (!more.ok()) return more.status();
+  if (*more && begin < next_relist_) return absl::OkStatus();
+  // All links and routes are about to be read.
+  suspects_.clear();
+  dirty_links_.clear();
+  ++stats_.relists;
   if (absl::Status status = ListAll(); !status.ok()) return status;
-  overrun_ = false;
-  NetStore::Writer(store_).Resync();
-  return absl::OkStatus();
+  // What happened since is in the socket, unless that has overrun meanwhile: then the gap goes on.
+  const uint64_t overruns = stats_.overruns;
+  absl::Status status = Drain();
+  PauseLists(begin);
+  if (!status.ok() || stats_.overruns != overruns) return status;
+  in_gap_ = false;
+  last_verify_ = Clock::now();
+  active_ = false;
+  NetStore::Writer(store_, options_.netns_number).Resync();
+  return Listen(true);
 }
 
 void NetCollector::GetDirtyLinks() {
@@ -242,21 +240,18 @@ void NetCollector::GetDirtyLinks() {
       auto parsed = ParseNetMessage(message, names_);
       if (parsed.ok() && parsed->has_value()) batch.push_back(std::move(**parsed));
     });
-    // Gone in the meantime: its removal is on the way.
-    if (!status.ok()) continue;
-    NetStore::Writer writer(store_);
-    for (ParsedMessage& message : batch) writer.Apply(std::move(message));
-    Suspect(writer.suspects());
+    // If it is gone in the meantime, its removal is on the way.
+    if (status.ok()) ApplyBatch(&batch);
   }
 }
 
 absl::Status NetCollector::RelistSuspects() {
-  Clock::time_point begin = Clock::now();
+  const Clock::time_point begin = Clock::now();
   if (suspects_.empty() || begin < next_relist_) return absl::OkStatus();
   std::set<std::string> suspects;
   suspects.swap(suspects_);
-  for (const Scope& scope : kScopes) {
-    std::string prefix = PrefixOf(scope.kind, scope.family);
+  for (const Scope& scope : AllScopes()) {
+    std::string prefix = PrefixOf(scope);
     bool wanted = std::any_of(suspects.begin(), suspects.end(),
                               [&](const std::string& suspect) { return prefix.starts_with(suspect); });
     if (!wanted) continue;
@@ -265,15 +260,39 @@ absl::Status NetCollector::RelistSuspects() {
       return status;
     }
   }
-  // Lists of large tables may take a fifth of the time at most.
-  Clock::time_point end = Clock::now();
+  PauseLists(begin);
+  return absl::OkStatus();
+}
+
+// Lists of large tables may take a fifth of the time at most.
+void NetCollector::PauseLists(Clock::time_point begin) {
+  const Clock::time_point end = Clock::now();
   next_relist_ = end + std::max<Clock::duration>(options_.relist_interval, 4 * (end - begin));
+}
+
+NetCollector::Clock::time_point NetCollector::NextVerify() const {
+  if (options_.verify_interval.count() == 0) return Clock::time_point::max();
+  return last_verify_ + options_.verify_interval * (active_ ? 1 : kQuietFactor);
+}
+
+absl::Status NetCollector::Verify() {
+  const Clock::time_point begin = Clock::now();
+  if (begin < NextVerify() || begin < next_relist_) return absl::OkStatus();
+  ++stats_.verifies;
+  const uint64_t revision = store_->revision();
+  if (absl::Status status = ListAll(); !status.ok()) return status;
+  stats_.verify_found += store_->revision() - revision;
+  last_verify_ = Clock::now();
+  active_ = false;
+  PauseLists(begin);
   return absl::OkStatus();
 }
 
 absl::Status NetCollector::RefreshNeighbors() {
   std::lock_guard lock(mu_);
-  if (absl::Status status = Drain(); !status.ok()) return status;
+  if (!in_gap_) {
+    if (absl::Status status = Drain(); !status.ok()) return status;
+  }
   for (int family : {AF_INET, AF_INET6}) {
     if (absl::Status status = ListInto({v1::NetObject::NEIGHBOR, family}); !status.ok()) return status;
   }
@@ -281,17 +300,19 @@ absl::Status NetCollector::RefreshNeighbors() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<NetItem>> NetCollector::List(const Scope& scope) {
-  std::string prefix = PrefixOf(scope.kind, scope.family);
+absl::StatusOr<std::vector<NetItem>> NetCollector::List(const Scope& scope, bool* consistent) {
+  std::string prefix = PrefixOf(scope);
   std::vector<NetItem> items;
   Request request;
-  auto begin_again = [&] {
+  ++stats_.dumps;
+  auto begin_again = [&](int attempt) {
     ++stats_.dumps;
     items.clear();
+    // Whoever changes it may be done soon.
+    std::this_thread::sleep_for(options_.dump_backoff * (1 << std::min(attempt - 1, 4)));
   };
-  begin_again();
-  absl::Status status = query_.Dump(
-      DumpRequest(&request, scope.kind, scope.family), options_.dump_tries, begin_again, [&](const nlmsghdr* message) {
+  absl::Status status =
+      query_.Dump(DumpRequest(&request, scope), options_.dump_tries, begin_again, [&](const nlmsghdr* message) {
         auto parsed = ParseNetMessage(message, names_);
         if (!parsed.ok()) {
           ++stats_.malformed;
@@ -299,8 +320,10 @@ absl::StatusOr<std::vector<NetItem>> NetCollector::List(const Scope& scope) {
           items.push_back(std::move((*parsed)->item));
         }
       });
-  if (absl::IsAborted(status)) {
+  *consistent = !absl::IsAborted(status);
+  if (!*consistent) {
     // Better than nothing, and most of what changed meanwhile is in the event socket.
+    ++stats_.interrupted;
     suspects_.insert(prefix);
     return items;
   }
@@ -310,11 +333,16 @@ absl::StatusOr<std::vector<NetItem>> NetCollector::List(const Scope& scope) {
 }
 
 absl::Status NetCollector::ListInto(const Scope& scope) {
-  auto items = List(scope);
+  bool consistent = true;
+  auto items = List(scope, &consistent);
   if (!items.ok()) return items.status();
-  NetStore::Writer writer(store_);
-  writer.Replace(PrefixOf(scope.kind, scope.family), std::move(*items));
-  Suspect(writer.suspects());
+  Replacement replacement = store_->Compare(options_.netns_number, PrefixOf(scope), *std::move(items));
+  std::vector<Replacement> pieces = Pieces(std::move(replacement), kReplacedAtOnce);
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    NetStore::Writer writer(store_, options_.netns_number);
+    writer.Replace(std::move(pieces[i]), i + 1 == pieces.size() ? std::optional<bool>(consistent) : std::nullopt);
+    Suspect(writer.suspects());
+  }
   return absl::OkStatus();
 }
 
@@ -325,11 +353,14 @@ void NetCollector::Suspect(const Suspects& suspects) {
 
 // The socket may stay silent, so that what is still to be done needs the timer.
 void NetCollector::ArmForWhatIsLeft() {
-  if (overrun_ || !dirty_links_.empty()) {
-    SetTimer(Clock::now());
+  Clock::time_point when = NextVerify();
+  if (in_gap_) {
+    when = std::min(next_relist_, last_discard_ + options_.calm);
   } else if (!suspects_.empty()) {
-    SetTimer(next_relist_);
+    when = next_relist_;
   }
+  if (!in_gap_ && !dirty_links_.empty()) when = Clock::now();
+  if (when != Clock::time_point::max()) SetTimer(when);
 }
 
 void NetCollector::SetTimer(Clock::time_point when) {

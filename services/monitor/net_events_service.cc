@@ -38,4 +38,16 @@ Status NetEventsService::Watch(ServerContext* context, const v1::WatchRequest* r
   }
 }
 
+Status NetEventsService::LinkStats(ServerContext*, const v1::LinkStatsRequest* request, v1::LinkStatsReply* reply) {
+  absl::StatusOr<v1::LinkStatsReply> stats = monitor_->LinkStats(*request);
+  if (!stats.ok()) return ToStatus(stats.status());
+  *reply = *std::move(stats);
+  return Status::OK;
+}
+
+Status NetEventsService::Stats(ServerContext*, const v1::StatsRequest*, v1::StatsReply* reply) {
+  *reply = monitor_->Stats();
+  return Status::OK;
+}
+
 }  // namespace ipcrpc::monitor

@@ -13,6 +13,8 @@ class NetEventsService final : public v1::NetEvents::Service {
 
   Status List(ServerContext* context, const v1::ListRequest* request, v1::ListReply* reply) override;
   Status Watch(ServerContext* context, const v1::WatchRequest* request, ServerWriter<v1::NetEvent>* writer) override;
+  Status LinkStats(ServerContext* context, const v1::LinkStatsRequest* request, v1::LinkStatsReply* reply) override;
+  Status Stats(ServerContext* context, const v1::StatsRequest* request, v1::StatsReply* reply) override;
 
  private:
   NetMonitor* const monitor_;

@@ -1,66 +1,31 @@
 #include "services/monitor/net_store.h"
 
 #include <sys/stat.h>
-#include <time.h>
 
 #include <algorithm>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "services/monitor/net_filter.h"
+#include "services/monitor/status_details.h"
 
 namespace ipcrpc::monitor {
 namespace {
 
-int64_t ClockNs(clockid_t clock) {
-  timespec time;
-  clock_gettime(clock, &time);
-  return time.tv_sec * int64_t{1'000'000'000} + time.tv_nsec;
-}
+constexpr std::chrono::seconds kLastPageHold{1};
 
 uint64_t OwnNetns() {
   struct stat status;
   return stat("/proc/thread-self/ns/net", &status) == 0 ? status.st_ino : 0;
 }
 
-// The kinds of NetObject have the numbers of its fields.
-v1::NetObject::Kind KindOf(const v1::NetObject& object) {
-  return static_cast<v1::NetObject::Kind>(object.object_case());
-}
-
-// Whether kinds and dev of a ListRequest or WatchRequest let the object through.
-template <typename Request>
-bool Passes(const Request& request, const v1::NetObject& object) {
-  const auto& kinds = request.kinds();
-  if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), KindOf(object)) == kinds.end()) return false;
-  const auto& devs = request.dev();
-  return devs.empty() || std::any_of(devs.begin(), devs.end(),
-                                     [&](const std::string& dev) { return BelongsTo(object, dev); });
-}
-
-void SetObject(const v1::NetObject& object, v1::NetEvent* event) {
-  switch (object.object_case()) {
-    case v1::NetObject::kLink: *event->mutable_link() = object.link(); break;
-    case v1::NetObject::kAddress: *event->mutable_address() = object.address(); break;
-    case v1::NetObject::kRoute: *event->mutable_route() = object.route(); break;
-    case v1::NetObject::kNeighbor: *event->mutable_neighbor() = object.neighbor(); break;
-    case v1::NetObject::kRule: *event->mutable_rule() = object.rule(); break;
-    case v1::NetObject::OBJECT_NOT_SET: break;
-  }
-}
-
-// The object of an event as a NetObject.
-v1::NetObject ObjectOf(const v1::NetEvent& event) {
-  v1::NetObject object;
-  switch (event.object_case()) {
-    case v1::NetEvent::kLink: *object.mutable_link() = event.link(); break;
-    case v1::NetEvent::kAddress: *object.mutable_address() = event.address(); break;
-    case v1::NetEvent::kRoute: *object.mutable_route() = event.route(); break;
-    case v1::NetEvent::kNeighbor: *object.mutable_neighbor() = event.neighbor(); break;
-    case v1::NetEvent::kRule: *object.mutable_rule() = event.rule(); break;
-    case v1::NetEvent::OBJECT_NOT_SET: break;
-  }
-  return object;
+uint64_t NowInMicroseconds() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
 }
 
 void AddTo(const v1::NetObject& object, v1::ListReply* reply) {
@@ -86,25 +51,64 @@ bool ParsePageToken(const std::string& token, uint64_t* id, size_t* offset) {
   return parts.size() == 2 && absl::SimpleAtoi(parts[0], id) && absl::SimpleAtoi(parts[1], offset);
 }
 
+std::vector<ObjectPtr> Values(const ObjectMap& objects) {
+  std::vector<ObjectPtr> values;
+  values.reserve(objects.size());
+  for (const auto& [key, object] : objects) values.push_back(object);
+  return values;
+}
+
+absl::StatusOr<std::chrono::nanoseconds> BookmarkInterval(const v1::WatchRequest& request) {
+  if (!request.has_bookmark_interval()) return std::chrono::nanoseconds(0);
+  const int64_t seconds = request.bookmark_interval().seconds();
+  const int32_t nanos = request.bookmark_interval().nanos();
+  constexpr int64_t kDay = 86'400;
+  if (seconds < 0 || seconds > kDay || nanos < 0 || nanos >= 1'000'000'000 || (seconds == 0 && nanos < 1'000'000)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("bookmark_interval ", seconds, " s ", nanos, " ns: it must be from 1 ms to one day"));
+  }
+  return std::chrono::seconds(seconds) + std::chrono::nanoseconds(nanos);
+}
+
 }  // namespace
 
 NetStore::NetStore() : NetStore(Options()) {}
 
 NetStore::NetStore(Options options)
     : options_(std::move(options)),
-      netns_inode_(options_.netns_inode != 0 ? options_.netns_inode : OwnNetns()),
-      revision_(static_cast<uint64_t>(ClockNs(CLOCK_REALTIME) / 1000)),
+      history_(NowInMicroseconds(), options_.history_events_max, options_.history_bytes_max),
       // Tokens of an earlier instance must not name lists of this one.
-      next_list_id_(revision_) {}
+      next_list_id_(history_.revision()) {
+  v1::NetNs own;
+  own.set_inode(options_.netns_inode != 0 ? options_.netns_inode : OwnNetns());
+  AddNetns(std::move(own));
+}
+
+size_t NetStore::AddNetns(v1::NetNs netns) {
+  spaces_.push_back(std::make_unique<Space>());
+  spaces_.back()->netns = std::move(netns);
+  return spaces_.size() - 1;
+}
+
+absl::StatusOr<size_t> NetStore::FindNetns(const std::string& name) const {
+  std::vector<std::string> names;
+  for (size_t number = 0; number < spaces_.size(); ++number) {
+    if (spaces_[number]->netns.name() == name) return number;
+    if (number != 0) names.push_back(spaces_[number]->netns.name());
+  }
+  return absl::NotFoundError(absl::StrCat(
+      "network namespace '", name, "' is none that the daemon looks into; those are its own (empty)",
+      names.empty() ? "" : ", ", absl::StrJoin(names, ", "), ": see its option --netns"));
+}
 
 uint64_t NetStore::revision() const {
   std::lock_guard lock(mu_);
-  return revision_;
+  return history_.revision();
 }
 
 bool NetStore::AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const {
   std::unique_lock lock(mu_);
-  return changed_.wait_until(lock, std::move(stop), deadline, [&] { return revision_ != revision; });
+  return changed_.wait_until(lock, std::move(stop), deadline, [&] { return history_.revision() != revision; });
 }
 
 void NetStore::Close() {
@@ -117,31 +121,83 @@ void NetStore::Close() {
   for (auto& [watcher, ready] : listeners_) ready();
 }
 
+v1::RevisionRange NetStore::range() const {
+  std::lock_guard lock(mu_);
+  return RangeLocked();
+}
+
+v1::RevisionRange NetStore::RangeLocked() const {
+  v1::RevisionRange range;
+  range.set_oldest(history_.oldest());
+  range.set_newest(history_.revision());
+  return range;
+}
+
+absl::Status NetStore::OutOfRange(const char* what, uint64_t revision) const {
+  const v1::RevisionRange range = RangeLocked();
+  absl::Status status = absl::OutOfRangeError(
+      absl::StrCat(what, " ", revision, " is not in the history, which reaches from ", range.oldest(), " to ",
+                   range.newest(), "; watch without since_revision to begin with the full state, or list and go on from there"));
+  SetDetails(range, &status);
+  return status;
+}
+
 // ---- lists
 
-std::vector<ObjectPtr> NetStore::Select(const std::function<bool(const v1::NetObject&)>& which) const {
-  std::vector<ObjectPtr> selected;
-  for (const auto& [key, object] : table_.objects()) {
-    if (which(*object)) selected.push_back(object);
+std::shared_ptr<const NetStore::State> NetStore::StateLocked() {
+  if (auto state = state_.lock(); state != nullptr && state->revision == history_.revision()) return state;
+  auto state = std::make_shared<State>();
+  state->revision = history_.revision();
+  for (const auto& space : spaces_) state->objects.push_back(Values(space->table.objects()));
+  state_ = state;
+  return state;
+}
+
+// What the filter may want of a namespace. Copies under the lock, and works on the copies without it.
+absl::StatusOr<std::vector<ObjectPtr>> NetStore::ObjectsAt(uint64_t revision, size_t netns, const NetFilter& filter,
+                                                           std::unique_lock<std::mutex>* lock) {
+  if (revision < history_.oldest() || revision > history_.revision()) return OutOfRange("revision", revision);
+  const NetTable& table = spaces_[netns]->table;
+  if (revision == history_.revision()) {
+    std::vector<ObjectPtr> objects;
+    for (int kind = v1::NetObject::LINK; kind <= v1::NetObject::Kind_MAX; ++kind) {
+      const auto wanted = static_cast<v1::NetObject::Kind>(kind);
+      if (filter.WantsKind(wanted)) table.Collect(wanted, &objects);
+    }
+    lock->unlock();
+    return objects;
   }
-  return selected;
+  ObjectMap objects = table.objects();
+  const std::vector<ChangePtr> later = history_.After(revision);
+  lock->unlock();
+  Undo(later, netns, &objects);
+  return Values(objects);
 }
 
 absl::StatusOr<v1::ListReply> NetStore::List(const v1::ListRequest& request) {
+  const absl::StatusOr<NetFilter> filter = NetFilter::From(request);
+  if (!filter.ok()) return filter.status();
+  const absl::StatusOr<size_t> netns = FindNetns(request.netns());
+  if (!netns.ok()) return netns.status();
   if (!request.page_token().empty()) return NextPage(request);
-  std::unique_lock lock(mu_);
+
   HeldList list;
-  list.revision = revision_;
-  list.objects = Select([&](const v1::NetObject& object) { return Passes(request, object); });
-  if (request.page_size() == 0 || list.objects.size() <= request.page_size()) {
-    // The objects are immutable and shared, so the copying needs no lock.
-    lock.unlock();
-    return Page(&list, 0, 0);
-  }
+  list.netns = *netns;
+  std::unique_lock lock(mu_);
   DropExpired();
+  list.consistent = spaces_[*netns]->consistent();
+  list.revision = request.has_revision() ? request.revision() : history_.revision();
+  absl::StatusOr<std::vector<ObjectPtr>> objects = ObjectsAt(list.revision, *netns, *filter, &lock);
+  if (!objects.ok()) return objects.status();
+  // The objects are immutable and shared, so that the rest needs no lock.
+  for (ObjectPtr& object : *objects) {
+    if (filter->Passes(*object)) list.objects.push_back(std::move(object));
+  }
+  if (request.page_size() == 0 || list.objects.size() <= request.page_size()) return Page(&list, 0, 0);
+  list.request = RequestIdentity(request);
+  lock.lock();
   if (held_.size() >= options_.pages_max) held_.pop_front();
   list.id = next_list_id_++;
-  list.request = RequestIdentity(request);
   held_.push_back(std::move(list));
   return Page(&held_.back(), 0, request.page_size());
 }
@@ -162,7 +218,8 @@ absl::StatusOr<v1::ListReply> NetStore::NextPage(const v1::ListRequest& request)
                      "' has expired; its revision is no longer held: list again without a token"));
   }
   if (held->request != RequestIdentity(request)) {
-    return absl::InvalidArgumentError("kinds, dev and page_size must be those of the request that gave the page_token");
+    return absl::InvalidArgumentError(
+        "all but the page_token must be as in the request that gave it: kinds, dev, page_size, and the rest");
   }
   if (offset >= held->objects.size()) {
     return absl::InvalidArgumentError(absl::StrCat("page_token '", request.page_token(), "' is past the end of the list"));
@@ -174,10 +231,14 @@ absl::StatusOr<v1::ListReply> NetStore::NextPage(const v1::ListRequest& request)
 v1::ListReply NetStore::Page(HeldList* held, size_t offset, uint32_t page_size) {
   v1::ListReply reply;
   reply.set_revision(held->revision);
+  reply.set_consistent(held->consistent);
+  *reply.mutable_netns() = netns(held->netns);
   size_t end = page_size == 0 ? held->objects.size() : std::min(held->objects.size(), offset + page_size);
   for (size_t i = offset; i < end; ++i) AddTo(*held->objects[i], &reply);
-  if (end < held->objects.size()) reply.set_next_page_token(PageToken(held->id, end));
-  held->expires = options_.now() + options_.page_hold;
+  const bool more = end < held->objects.size();
+  if (more) reply.set_next_page_token(PageToken(held->id, end));
+  // Behind the last page only for whoever asks for it again because the reply was lost on its way.
+  held->expires = options_.now() + (more ? options_.page_hold : kLastPageHold);
   return reply;
 }
 
@@ -188,22 +249,17 @@ void NetStore::DropExpired() {
 
 // ---- the writer
 
-NetStore::Writer::Writer(NetStore* store)
+NetStore::Writer::Writer(NetStore* store, size_t netns)
     : store_(store),
+      netns_(netns),
       lock_(store->mu_),
-      emit_([store](Difference difference) {
-        if (!store->loaded_) return;
-        v1::NetEvent event;
-        event.set_action(difference.action);
-        SetObject(*difference.now, &event);
-        if (difference.old) *event.mutable_old() = *difference.old;
-        for (std::string& field : difference.changed) event.add_changed(std::move(field));
-        store->Record(std::move(event));
+      emit_([store, netns](Difference difference) {
+        if (store->spaces_[netns]->loaded) store->Record(netns, std::move(difference));
       }),
-      revision_before_(store->revision_) {}
+      revision_before_(store->history_.revision()) {}
 
 NetStore::Writer::~Writer() {
-  bool news = store_->revision_ != revision_before_;
+  bool news = store_->history_.revision() != revision_before_;
   lock_.unlock();
   if (!news) return;
   store_->changed_.notify_all();
@@ -212,143 +268,79 @@ NetStore::Writer::~Writer() {
 }
 
 void NetStore::Writer::Apply(ParsedMessage message) {
-  store_->table_.Apply(std::move(message), emit_, &suspects_);
+  store_->spaces_[netns_]->table.Apply(std::move(message), emit_, &suspects_);
 }
 
-void NetStore::Writer::Replace(std::string_view prefix, std::vector<NetItem> items) {
-  store_->table_.Replace(prefix, std::move(items), emit_, &suspects_);
-}
-
-void NetStore::Writer::Overrun() {
-  v1::NetEvent event;
-  event.set_action(v1::NetEvent::OVERRUN);
-  store_->Record(std::move(event));
-}
-
-void NetStore::Writer::Resync() {
-  v1::NetEvent event;
-  event.set_action(v1::NetEvent::RESYNC);
-  store_->Record(std::move(event));
-}
-
-void NetStore::Writer::FinishInitialLoad() { store_->loaded_ = true; }
-
-void NetStore::Stamp(v1::NetEvent* event) const {
-  event->mutable_netns()->set_inode(netns_inode_);
-  int64_t now = ClockNs(CLOCK_REALTIME);
-  event->mutable_time()->set_seconds(now / 1'000'000'000);
-  event->mutable_time()->set_nanos(static_cast<int32_t>(now % 1'000'000'000));
-  event->set_monotonic_ns(static_cast<uint64_t>(ClockNs(CLOCK_MONOTONIC)));
-}
-
-void NetStore::Record(v1::NetEvent event) {
-  event.set_revision(++revision_);
-  Stamp(&event);
-  history_bytes_ += event.ByteSizeLong();
-  history_.push_back(std::make_shared<const v1::NetEvent>(std::move(event)));
-  while (history_.size() > options_.history_events_max ||
-         (history_bytes_ > options_.history_bytes_max && history_.size() > 1)) {
-    history_bytes_ -= history_.front()->ByteSizeLong();
-    history_.pop_front();
+void NetStore::Writer::Replace(Replacement replacement, std::optional<bool> consistent) {
+  Space& space = *store_->spaces_[netns_];
+  const std::string prefix = replacement.prefix;
+  space.table.Replace(std::move(replacement), emit_, &suspects_);
+  if (!consistent) return;
+  if (!*consistent) {
+    space.doubts.insert(prefix);
+  } else if (space.doubts.erase(prefix) != 0 && space.consistent() && space.loaded) {
+    // Who was told that it is not learns that now it is.
+    store_->Record(netns_, {v1::NetEvent::RESYNC, nullptr, nullptr, {}, "", ""});
   }
 }
 
-const EventPtr& NetStore::EventAt(uint64_t revision) const {
-  return history_[revision - oldest_resumable() - 1];
+void NetStore::Writer::Overrun() {
+  store_->spaces_[netns_]->in_gap = true;
+  store_->Record(netns_, {v1::NetEvent::OVERRUN, nullptr, nullptr, {}, "", ""});
+}
+
+void NetStore::Writer::Resync() {
+  Space& space = *store_->spaces_[netns_];
+  space.in_gap = false;
+  store_->Record(netns_, {v1::NetEvent::RESYNC, nullptr, nullptr, {}, "", ""}, space.consistent());
+}
+
+void NetStore::Writer::FinishInitialLoad() { store_->spaces_[netns_]->loaded = true; }
+
+void NetStore::Record(size_t netns, Difference difference, bool consistent) {
+  Change change;
+  change.netns = netns;
+  change.difference = std::move(difference);
+  change.consistent = consistent;
+  Stamp(&change);
+  history_.Add(std::move(change));
+}
+
+const EventPtr& NetStore::EventLocked(uint64_t revision) {
+  Change& change = *history_.At(revision);
+  if (change.event == nullptr) change.event = std::make_shared<const v1::NetEvent>(EventOf(change, netns(change.netns)));
+  return change.event;
 }
 
 // ---- watchers
 
 absl::StatusOr<std::unique_ptr<NetWatcher>> NetStore::Watch(const v1::WatchRequest& request) {
-  std::unique_ptr<NetWatcher> watcher(new NetWatcher(this, request));
+  absl::StatusOr<NetFilter> filter = NetFilter::From(request);
+  if (!filter.ok()) return filter.status();
+  const absl::StatusOr<std::chrono::nanoseconds> interval = BookmarkInterval(request);
+  if (!interval.ok()) return interval.status();
+  std::vector<bool> spaces(spaces_.size(), false);
+  if (request.netns().empty()) spaces[0] = true;
+  for (const std::string& name : request.netns()) {
+    if (name == "*") {
+      spaces.assign(spaces.size(), true);
+      continue;
+    }
+    const absl::StatusOr<size_t> number = FindNetns(name);
+    if (!number.ok()) return number.status();
+    spaces[*number] = true;
+  }
+  std::unique_ptr<NetWatcher> watcher(new NetWatcher(this, *std::move(filter), std::move(spaces), *interval));
   std::lock_guard lock(mu_);
   if (request.has_since_revision()) {
     uint64_t since = request.since_revision();
-    if (since < oldest_resumable() || since > revision_) {
-      return absl::OutOfRangeError(absl::StrCat("since_revision ", since, " is not in the history, which reaches from ",
-                                                oldest_resumable(), " to ", revision_,
-                                                "; watch without since_revision to begin with the full state"));
-    }
+    if (since < history_.oldest() || since > history_.revision()) return OutOfRange("since_revision", since);
     watcher->told_ = since;
   } else {
-    auto selected = Select([&](const v1::NetObject& object) { return watcher->Wanted(object); });
-    watcher->initial_.assign(selected.begin(), selected.end());
-    watcher->told_ = revision_;
+    watcher->BeginState(v1::NetEvent::BOOKMARK);
   }
-  watcher->bookmark_at_ = revision_;
+  watcher->bookmark_at_ = history_.revision();
   return watcher;
-}
-
-NetWatcher::NetWatcher(NetStore* store, const v1::WatchRequest& request) : store_(store), request_(request) {}
-
-NetWatcher::~NetWatcher() { OnReady(nullptr); }
-
-void NetWatcher::OnReady(std::function<void()> ready) {
-  std::lock_guard lock(store_->listeners_mu_);
-  if (ready) {
-    store_->listeners_[this] = std::move(ready);
-  } else {
-    store_->listeners_.erase(this);
-  }
-}
-
-absl::StatusOr<EventPtr> NetWatcher::Next(std::stop_token stop, NetStore::SteadyTime deadline) {
-  std::unique_lock lock(store_->mu_);
-  absl::StatusOr<EventPtr> next = EventPtr();
-  auto ready = [&] {
-    next = NextLocked();
-    return !next.ok() || *next != nullptr;
-  };
-  bool got = store_->changed_.wait_until(lock, stop, deadline, ready);
-  if (got) return next;
-  if (stop.stop_requested()) return absl::CancelledError("the watch was cancelled");
-  return absl::DeadlineExceededError("no event yet");
-}
-
-absl::StatusOr<EventPtr> NetWatcher::TryNext() {
-  std::lock_guard lock(store_->mu_);
-  return NextLocked();
-}
-
-absl::StatusOr<EventPtr> NetWatcher::NextLocked() {
-  if (store_->closed_) return absl::UnavailableError("the monitor is shutting down");
-  if (!initial_.empty()) {
-    v1::NetEvent event;
-    event.set_revision(bookmark_at_);
-    event.set_action(v1::NetEvent::ADDED);
-    SetObject(*initial_.front(), &event);
-    store_->Stamp(&event);
-    initial_.pop_front();
-    return std::make_shared<const v1::NetEvent>(std::move(event));
-  }
-  if (told_ < store_->oldest_resumable()) {
-    return absl::OutOfRangeError(absl::StrCat("the watcher fell behind: revision ", told_ + 1,
-                                              " has left the history, which begins after ",
-                                              store_->oldest_resumable(), "; watch again from the full state"));
-  }
-  uint64_t end = bookmark_told_ ? store_->revision_ : bookmark_at_;
-  while (told_ < end) {
-    const EventPtr& event = store_->EventAt(++told_);
-    if (Wanted(*event)) return event;
-  }
-  if (!bookmark_told_) {
-    bookmark_told_ = true;
-    v1::NetEvent event;
-    event.set_revision(bookmark_at_);
-    event.set_action(v1::NetEvent::BOOKMARK);
-    store_->Stamp(&event);
-    return std::make_shared<const v1::NetEvent>(std::move(event));
-  }
-  return EventPtr();
-}
-
-bool NetWatcher::Wanted(const v1::NetObject& object) const { return Passes(request_, object); }
-
-bool NetWatcher::Wanted(const v1::NetEvent& event) const {
-  if (event.object_case() == v1::NetEvent::OBJECT_NOT_SET) return true;
-  if (request_.kinds().empty() && request_.dev().empty()) return true;
-  // What has moved away from a wanted interface is told to those who knew it there.
-  return Wanted(ObjectOf(event)) || (event.has_old() && Wanted(event.old()));
 }
 
 }  // namespace ipcrpc::monitor

@@ -1,28 +1,33 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "ipcrpc/monitor/v1/net_events.pb.h"
+#include "services/monitor/net_filter.h"
+#include "services/monitor/net_history.h"
 #include "services/monitor/net_table.h"
 
 // The state of the network under one revision counter, and the history of its changes: what the NetEvents
-// service answers from. One writer (the collector), any number of readers.
+// service answers from. Of one or several network namespaces, each written by one collector; any number of
+// readers.
 
 namespace ipcrpc::monitor {
-
-using EventPtr = std::shared_ptr<const v1::NetEvent>;
 
 class NetWatcher;
 
@@ -32,7 +37,8 @@ class NetStore {
   using SteadyTime = std::chrono::steady_clock::time_point;
 
   struct Options {
-    // History kept for watchers: whichever limit is reached first.
+    // History kept for watchers: whichever limit is reached first. The bytes are those of the messages; in
+    // memory they are some times that.
     size_t history_events_max = 16384;
     size_t history_bytes_max = 8 << 20;
     // Lists held for page tokens; a further one takes the place of the oldest.
@@ -47,13 +53,18 @@ class NetStore {
   NetStore();
   explicit NetStore(Options options);
 
-  // INVALID_ARGUMENT: no such page token, or not for this request. ABORTED: it has expired.
-  absl::StatusOr<v1::ListReply> List(const v1::ListRequest& request);
+  // A further namespace, beside that of the daemon, which is number 0; its number. Before anybody reads.
+  size_t AddNetns(v1::NetNs netns);
 
-  // OUT_OF_RANGE: since_revision is not in the history.
+  // The errors are those that the proto names.
+  absl::StatusOr<v1::ListReply> List(const v1::ListRequest& request);
   absl::StatusOr<std::unique_ptr<NetWatcher>> Watch(const v1::WatchRequest& request);
 
   uint64_t revision() const;
+  // What a Watch can go on from.
+  v1::RevisionRange range() const;
+  // Of the namespace with that number.
+  const v1::NetNs& netns(size_t number) const { return spaces_[number]->netns; }
 
   // Waits until revision() is another. False: it was not by then, or `stop` was requested.
   bool AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const;
@@ -61,17 +72,24 @@ class NetStore {
   // Ends all watchers, now and later, with UNAVAILABLE. For shutdown.
   void Close();
 
+  // For the writer, which alone changes that namespace: see NetTable. Readers go on meanwhile.
+  Replacement Compare(size_t netns, std::string_view prefix, std::vector<NetItem> items) const {
+    return spaces_[netns]->table.Compare(prefix, std::move(items));
+  }
+
   // The writer's side. Between construction and destruction readers wait; watchers are woken once, after
   // it. One at a time.
   class Writer {
    public:
-    explicit Writer(NetStore* store);
+    explicit Writer(NetStore* store, size_t netns = 0);
     ~Writer();
     Writer(const Writer&) = delete;
     Writer& operator=(const Writer&) = delete;
 
     void Apply(ParsedMessage message);
-    void Replace(std::string_view prefix, std::vector<NetItem> items);
+    // `consistent` false: the list is of no one moment. Until the same prefix is replaced by one that is, so is
+    // the state. Absent: a piece of a list, whose last one says it.
+    void Replace(Replacement replacement, std::optional<bool> consistent = true);
     // Events of their own: notifications were lost; state and kernel agree again.
     void Overrun();
     void Resync();
@@ -82,6 +100,7 @@ class NetStore {
 
    private:
     NetStore* const store_;
+    const size_t netns_;
     std::unique_lock<std::mutex> lock_;
     const NetTable::Emit emit_;
     Suspects suspects_;
@@ -91,39 +110,60 @@ class NetStore {
  private:
   friend class NetWatcher;
 
+  // One network namespace.
+  struct Space {
+    v1::NetNs netns;
+    NetTable table;
+    bool loaded = false;
+    // Between OVERRUN and RESYNC.
+    bool in_gap = false;
+    // Key prefixes of what was read while it changed.
+    std::set<std::string> doubts;
+    bool consistent() const { return !in_gap && doubts.empty(); }
+  };
+
+  // Everything at one revision: shared by all who begin with it.
+  struct State {
+    uint64_t revision;
+    // By number of the namespace; each ordered by key.
+    std::vector<std::vector<ObjectPtr>> objects;
+  };
+
   // What a page token stands for.
   struct HeldList {
-    uint64_t id;
-    uint64_t revision;
+    uint64_t id = 0;
+    uint64_t revision = 0;
+    bool consistent = true;
+    size_t netns = 0;
     std::vector<ObjectPtr> objects;
-    std::string request;  // kinds, dev and page_size, serialised.
+    std::string request;  // without its page token, serialised.
     SteadyTime expires;
   };
 
-  std::vector<ObjectPtr> Select(const std::function<bool(const v1::NetObject&)>& which) const;
+  // With mu_ held.
+  std::shared_ptr<const State> StateLocked();
+  absl::StatusOr<std::vector<ObjectPtr>> ObjectsAt(uint64_t revision, size_t netns, const NetFilter& filter,
+                                                   std::unique_lock<std::mutex>* lock);
   absl::StatusOr<v1::ListReply> NextPage(const v1::ListRequest& request);
   v1::ListReply Page(HeldList* held, size_t offset, uint32_t page_size);
   void DropExpired();
-  void Record(v1::NetEvent event);
-  // What stands in every event.
-  void Stamp(v1::NetEvent* event) const;
-  // The event of that revision; only for revisions in (first - 1, revision_].
-  const EventPtr& EventAt(uint64_t revision) const;
-  uint64_t oldest_resumable() const { return revision_ - history_.size(); }
+  void Record(size_t netns, Difference difference, bool consistent = true);
+  const EventPtr& EventLocked(uint64_t revision);
+  v1::RevisionRange RangeLocked() const;
+  absl::Status OutOfRange(const char* what, uint64_t revision) const;
+
+  // Any time: spaces_ does not change once there are readers, and each Space::netns never does.
+  absl::StatusOr<size_t> FindNetns(const std::string& name) const;
 
   const Options options_;
-  const uint64_t netns_inode_;
+  std::vector<std::unique_ptr<Space>> spaces_;
+  std::atomic<bool> closed_{false};
 
   mutable std::mutex mu_;
   mutable std::condition_variable_any changed_;
   // Guarded by mu_.
-  NetTable table_;
-  uint64_t revision_;
-  bool loaded_ = false;
-  bool closed_ = false;
-  // The events of the last history_.size() revisions, without gaps.
-  std::deque<EventPtr> history_;
-  size_t history_bytes_ = 0;
+  NetHistory history_;
+  std::weak_ptr<const State> state_;
   std::list<HeldList> held_;
   uint64_t next_list_id_;
 
@@ -132,44 +172,6 @@ class NetStore {
   std::map<const NetWatcher*, std::function<void()>> listeners_;
 };
 
-// One reader of the stream of events. One thread at a time may use it, except that a stop request and
-// the ready callback may come from any. The store must outlive it.
-class NetWatcher {
- public:
-  ~NetWatcher();
-  NetWatcher(const NetWatcher&) = delete;
-  NetWatcher& operator=(const NetWatcher&) = delete;
-
-  // The next event, waiting for it.
-  // DEADLINE_EXCEEDED: none came by then; call again. CANCELLED: `stop` was requested. OUT_OF_RANGE: the
-  // watcher fell behind by more than the history. UNAVAILABLE: the store was closed.
-  absl::StatusOr<EventPtr> Next(std::stop_token stop, NetStore::SteadyTime deadline);
-
-  // The same without waiting: null when there is none now.
-  absl::StatusOr<EventPtr> TryNext();
-
-  // `ready` is called, from the writer's thread, after there may be something new for TryNext, and when
-  // the store is closed. It must not block and must not destroy a watcher; it is not called, nor still
-  // running, once OnReady(nullptr) or the destructor has returned. Look with TryNext after setting it.
-  void OnReady(std::function<void()> ready);
-
- private:
-  friend class NetStore;
-  NetWatcher(NetStore* store, const v1::WatchRequest& request);
-
-  bool Wanted(const v1::NetEvent& event) const;
-  bool Wanted(const v1::NetObject& object) const;
-  // With the store's lock held.
-  absl::StatusOr<EventPtr> NextLocked();
-
-  NetStore* const store_;
-  const v1::WatchRequest request_;
-  // The state at the beginning, not yet told; then a BOOKMARK.
-  std::deque<ObjectPtr> initial_;
-  uint64_t bookmark_at_ = 0;
-  bool bookmark_told_ = false;
-  // Everything up to this revision has been told.
-  uint64_t told_ = 0;
-};
-
 }  // namespace ipcrpc::monitor
+
+#include "services/monitor/net_watcher.h"  // whoever has a store watches it

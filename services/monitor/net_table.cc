@@ -4,6 +4,8 @@
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include <google/protobuf/util/message_differencer.h>
 
 #include "services/monitor/key.h"
@@ -45,6 +47,18 @@ std::string KindPrefix(v1::NetObject::Kind kind) { return std::string(1, static_
 
 std::string FamilyPrefix(v1::NetObject::Kind kind, int family) { return KeyBuilder(kind, family).str(); }
 
+std::vector<Replacement> Pieces(Replacement replacement, size_t size_max) {
+  if (IsKind(replacement.prefix, v1::NetObject::LINK)) return {std::move(replacement)};
+  std::vector<Replacement> pieces{{replacement.prefix, {}, {}}};
+  const auto last = [&]() -> Replacement& {
+    if (pieces.back().gone.size() + pieces.back().items.size() >= size_max) pieces.push_back({replacement.prefix, {}, {}});
+    return pieces.back();
+  };
+  for (std::string& key : replacement.gone) last().gone.push_back(std::move(key));
+  for (NetItem& item : replacement.items) last().items.push_back(std::move(item));
+  return pieces;
+}
+
 void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects) {
   std::string key = message.item.key;
   if (IsKind(key, v1::NetObject::ROUTE)) {
@@ -56,6 +70,12 @@ void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects
   }
   AfterLinks(emit);
   if (IsKind(key, v1::NetObject::RULE)) CheckGotos(FamilyOf(key), emit);
+}
+
+void NetTable::Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const {
+  for (auto entry = objects_.lower_bound(KindPrefix(kind)); entry != objects_.end() && IsKind(entry->first, kind); ++entry) {
+    out->push_back(entry->second);
+  }
 }
 
 // What a message about a route means for the table. IPv6 routes with gateways to one destination are ways
@@ -86,11 +106,13 @@ void NetTable::ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* sus
     Upsert(std::move(item), emit, suspects);
   } else if (replaces && siblings.size() == 1) {
     // The one that was there has turned into this one.
-    ObjectPtr before = siblings[0]->second;
-    objects_.erase(siblings[0]);
-    auto moved = objects_.emplace(item.key, before).first;
+    Unrefer(siblings[0]);
+    auto node = objects_.extract(siblings[0]);
+    std::string old_key = std::exchange(node.key(), item.key);
+    auto moved = objects_.insert(std::move(node)).position;
+    Refer(moved);
     Resolve(links_, &item.object);
-    Update(moved, std::move(item.object), emit);
+    Update(moved, std::move(item.object), emit, std::move(old_key));
   } else if (replaces || (family == AF_INET6 && (!route.gateway().empty() || route.nexthops_size() > 0))) {
     doubt();
   } else {
@@ -98,24 +120,52 @@ void NetTable::ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* sus
   }
 }
 
-void NetTable::Replace(std::string_view prefix, std::vector<NetItem> items, const Emit& emit, Suspects* suspects) {
-  std::map<std::string, NetItem> wanted;
-  for (NetItem& item : items) {
+Replacement NetTable::Compare(std::string_view prefix, std::vector<NetItem> items) const {
+  const auto by_key = [](const NetItem& a, const NetItem& b) { return a.key < b.key; };
+  std::stable_sort(items.begin(), items.end(), by_key);
+  bool twins = false;
+  for (size_t i = 1; i < items.size(); ++i) {
     // Two objects that differ in nothing the key knows: told apart by their order.
-    while (wanted.count(item.key) != 0) item.key.push_back('\x01');
-    std::string key = item.key;
-    wanted.emplace(std::move(key), std::move(item));
+    const std::string& before = items[i - 1].key;
+    if (before.starts_with(items[i].key) && before.find_first_not_of('\x01', items[i].key.size()) == std::string::npos) {
+      twins = true;
+      items[i].key = before + '\x01';
+    }
   }
-  for (Iterator entry : Range(prefix)) {
-    if (wanted.count(entry->first) == 0) Remove(entry, emit, suspects);
+  if (twins) std::sort(items.begin(), items.end(), by_key);
+
+  Replacement replacement{std::string(prefix), {}, {}};
+  auto known = objects_.lower_bound(replacement.prefix);
+  const auto in_range = [&] { return known != objects_.end() && known->first.starts_with(prefix); };
+  for (NetItem& item : items) {
+    for (; in_range() && known->first < item.key; ++known) replacement.gone.push_back(known->first);
+    const bool same_key = in_range() && known->first == item.key;
+    const bool same = same_key && !item.object.has_link() && SameResolved(item.object, *known->second);
+    if (same_key) ++known;
+    if (!same) replacement.items.push_back(std::move(item));
+  }
+  for (; in_range(); ++known) replacement.gone.push_back(known->first);
+  return replacement;
+}
+
+// Whether an object as parsed is the one that is known. Not for links, whose names are those of the list itself.
+bool NetTable::SameResolved(v1::NetObject object, const v1::NetObject& known) const {
+  Resolve(links_, &object);
+  if (object.has_rule()) object.mutable_rule()->set_unresolved(known.rule().unresolved());
+  return Same(object, known);
+}
+
+void NetTable::Replace(Replacement replacement, const Emit& emit, Suspects* suspects) {
+  for (const std::string& key : replacement.gone) {
+    if (auto entry = objects_.find(key); entry != objects_.end()) Remove(entry, emit, suspects);
   }
   // All links before any is resolved, since they refer to each other.
-  for (const auto& [key, item] : wanted) {
+  for (const NetItem& item : replacement.items) {
     if (item.object.has_link()) NoteLink(item, suspects);
   }
-  for (auto& [key, item] : wanted) Upsert(std::move(item), emit, suspects);
+  for (NetItem& item : replacement.items) Upsert(std::move(item), emit, suspects);
   AfterLinks(emit);
-  if (!prefix.empty() && IsKind(prefix, v1::NetObject::RULE)) {
+  if (!replacement.prefix.empty() && IsKind(replacement.prefix, v1::NetObject::RULE)) {
     for (int family : {AF_INET, AF_INET6}) CheckGotos(family, emit);
   }
 }
@@ -130,27 +180,29 @@ void NetTable::Upsert(NetItem item, const Emit& emit, Suspects* suspects) {
     Update(entry, std::move(item.object), emit);
     return;
   }
-  CountReferences(item.object, +1);
   if (item.object.has_link()) SuspectPeers(item.object.link(), /*removed=*/false, suspects);
   auto object = std::make_shared<const v1::NetObject>(std::move(item.object));
-  objects_.emplace(std::move(item.key), object);
-  emit({v1::NetEvent::ADDED, object, nullptr, {}});
+  entry = objects_.emplace(std::move(item.key), object).first;
+  Refer(entry);
+  emit({v1::NetEvent::ADDED, object, nullptr, {}, entry->first, ""});
 }
 
-void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit) {
-  if (Same(*entry->second, object)) return;
+void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit, std::string old_key) {
+  if (Same(*entry->second, object) && old_key.empty()) return;
   ObjectPtr old = entry->second;
-  CountReferences(*old, -1);
-  CountReferences(object, +1);
+  Unrefer(entry);
   entry->second = std::make_shared<const v1::NetObject>(std::move(object));
-  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second)});
+  Refer(entry);
+  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second), entry->first,
+        std::move(old_key)});
 }
 
 void NetTable::Remove(Iterator entry, const Emit& emit, Suspects* suspects) {
   ObjectPtr object = entry->second;
-  CountReferences(*object, -1);
+  Unrefer(entry);
+  std::string key = entry->first;
   objects_.erase(entry);
-  emit({v1::NetEvent::REMOVED, object, nullptr, {}});
+  emit({v1::NetEvent::REMOVED, object, nullptr, {}, std::move(key), ""});
   if (object->has_link()) {
     uint32_t index = object->link().ifindex();
     links_.erase(index);
@@ -180,8 +232,8 @@ void NetTable::NoteLink(const NetItem& item, Suspects* suspects) {
 }
 
 void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects) {
-  if (removed && references_.count(link.ifindex()) != 0) {
-    for (Iterator entry : Range(KindPrefix(v1::NetObject::LINK))) {
+  if (auto references = references_.find(link.ifindex()); removed && references != references_.end()) {
+    for (const Entry* entry : references->second.links) {
       const v1::Link& other = entry->second->link();
       if (other.link_index() == link.ifindex() && !other.has_link_netnsid()) suspects->links.insert(other.ifindex());
     }
@@ -194,39 +246,31 @@ void NetTable::SuspectPeers(const v1::Link& link, bool removed, Suspects* suspec
 }
 
 void NetTable::AfterLinks(const Emit& emit) {
+  if (changed_links_.empty()) return;
   std::map<uint32_t, bool> changed;
   changed.swap(changed_links_);
-  bool names_changed = false, links_refer = false, others_refer = false;
+  bool names_changed = false;
+  std::set<std::string> again;
   for (const auto& [index, named] : changed) {
     names_changed |= named;
     auto references = references_.find(index);
     if (references == references_.end()) continue;
-    links_refer |= references->second.links != 0;
+    for (const Entry* entry : references->second.links) again.insert(entry->first);
     // Of a link that is gone, what else refers to it goes too, by its own message or when routes are read again.
-    others_refer |= references->second.others != 0 && named && links_.count(index) != 0;
+    if (!named || links_.count(index) == 0) continue;
+    for (const Entry* entry : references->second.others) again.insert(entry->first);
   }
-  if (links_refer || others_refer) {
-    auto refers = [&](const v1::NetObject& object) {
-      bool found = false;
-      ForEachIndex(object, [&](uint32_t index) { found |= changed.count(index) != 0; });
-      return found;
-    };
-    ResolveAgain(others_refer ? "" : KindPrefix(v1::NetObject::LINK), refers, emit);
-  }
+  for (const std::string& key : again) ResolveAgain(objects_.find(key), emit);
   if (!names_changed) return;
-  ResolveAgain(KindPrefix(v1::NetObject::RULE),
-               [](const v1::NetObject& object) { return !object.rule().iif().empty() || !object.rule().oif().empty(); },
-               emit);
+  for (Iterator entry : Range(KindPrefix(v1::NetObject::RULE))) {
+    if (!entry->second->rule().iif().empty() || !entry->second->rule().oif().empty()) ResolveAgain(entry, emit);
+  }
 }
 
-void NetTable::ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,
-                            const Emit& emit) {
-  for (Iterator entry : Range(prefix)) {
-    if (!which(*entry->second)) continue;
-    v1::NetObject object = *entry->second;
-    Resolve(links_, &object);
-    Update(entry, std::move(object), emit);
-  }
+void NetTable::ResolveAgain(Iterator entry, const Emit& emit) {
+  v1::NetObject object = *entry->second;
+  Resolve(links_, &object);
+  Update(entry, std::move(object), emit);
 }
 
 void NetTable::CheckGotos(int family, const Emit& emit) {
@@ -241,11 +285,19 @@ void NetTable::CheckGotos(int family, const Emit& emit) {
   }
 }
 
-void NetTable::CountReferences(const v1::NetObject& object, int step) {
-  ForEachIndex(object, [&](uint32_t index) {
-    References& count = references_[index];
-    (object.has_link() ? count.links : count.others) += static_cast<uint32_t>(step);
-    if (count.links == 0 && count.others == 0) references_.erase(index);
+void NetTable::Refer(Iterator entry) {
+  ForEachIndex(*entry->second, [&](uint32_t index) {
+    References& references = references_[index];
+    (entry->second->has_link() ? references.links : references.others).insert(&*entry);
+  });
+}
+
+void NetTable::Unrefer(Iterator entry) {
+  ForEachIndex(*entry->second, [&](uint32_t index) {
+    auto references = references_.find(index);
+    if (references == references_.end()) return;  // an object may name an index twice
+    (entry->second->has_link() ? references->second.links : references->second.others).erase(&*entry);
+    if (references->second.links.empty() && references->second.others.empty()) references_.erase(references);
   });
 }
 

@@ -27,6 +27,9 @@ struct Difference {
   ObjectPtr now;
   ObjectPtr old;
   std::vector<std::string> changed;
+  // Where the object is, and where it was before it turned into another (else empty).
+  std::string key;
+  std::string old_key;
 };
 
 // What must be read again, because the kernel changes it without a word or in a way that one message
@@ -37,6 +40,17 @@ struct Suspects {
   // Single links to read again.
   std::set<uint32_t> links;
 };
+
+// How a dump differs from what is known.
+struct Replacement {
+  std::string prefix;
+  std::vector<std::string> gone;  // keys
+  std::vector<NetItem> items;     // new, or other than known
+};
+
+// The same in pieces of so many keys at most, to be put in one after the other; at least one. Links stay together,
+// since they refer to each other.
+std::vector<Replacement> Pieces(Replacement replacement, size_t size_max);
 
 // Key prefixes of what one dump covers.
 std::string KindPrefix(v1::NetObject::Kind kind);
@@ -49,29 +63,39 @@ class NetTable {
   // Takes in one notification.
   void Apply(ParsedMessage message, const Emit& emit, Suspects* suspects);
 
-  // Takes in a dump: afterwards the objects whose keys begin with `prefix` are exactly `items`.
-  void Replace(std::string_view prefix, std::vector<NetItem> items, const Emit& emit, Suspects* suspects);
+  // Takes in a dump: afterwards the objects whose keys begin with `prefix` are exactly `items`. In two steps: to
+  // find what is different, which is most of the work and changes nothing; and to make it so.
+  Replacement Compare(std::string_view prefix, std::vector<NetItem> items) const;
+  void Replace(Replacement replacement, const Emit& emit, Suspects* suspects);
 
+  // Appends those of a kind, in their order.
+  void Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const;
   // Ordered by kind, family and key.
   const std::map<std::string, ObjectPtr>& objects() const { return objects_; }
 
  private:
   using Iterator = std::map<std::string, ObjectPtr>::iterator;
+  using Entry = std::map<std::string, ObjectPtr>::value_type;
+  struct EntryLess {
+    bool operator()(const Entry* a, const Entry* b) const { return a->first < b->first; }
+  };
 
+  bool SameResolved(v1::NetObject object, const v1::NetObject& known) const;
   void ApplyRoute(ParsedMessage message, const Emit& emit, Suspects* suspects);
   void Upsert(NetItem item, const Emit& emit, Suspects* suspects);
   void Remove(Iterator entry, const Emit& emit, Suspects* suspects);
   // Puts `object` at `entry`, telling the difference.
-  void Update(Iterator entry, v1::NetObject object, const Emit& emit);
-  void CountReferences(const v1::NetObject& object, int step);
+  // `old_key`: where it was.
+  void Update(Iterator entry, v1::NetObject object, const Emit& emit, std::string old_key = "");
+  void Refer(Iterator entry);
+  void Unrefer(Iterator entry);
   // Takes what others need to know of a link; remembers what changed for AfterLinks.
   void NoteLink(const NetItem& item, Suspects* suspects);
   // The other end of a veth pair comes, goes to another namespace and returns without a word about this end.
   void SuspectPeers(const v1::Link& link, bool removed, Suspects* suspects);
   // Resolves again what refers to links that changed.
   void AfterLinks(const Emit& emit);
-  void ResolveAgain(std::string_view prefix, const std::function<bool(const v1::NetObject&)>& which,
-                    const Emit& emit);
+  void ResolveAgain(Iterator entry, const Emit& emit);
   // Marks the rules of a family whose goto leads nowhere.
   void CheckGotos(int family, const Emit& emit);
   bool HasPrefix(std::string_view prefix) const;
@@ -80,10 +104,10 @@ class NetTable {
   std::map<std::string, ObjectPtr> objects_;
   LinkTable links_;
   std::unordered_map<uint32_t, uint32_t> link_flags_;
-  // How many objects refer to an interface index; only those that some do.
+  // The objects that refer to an interface index, by their places in objects_; only those that some do.
   struct References {
-    uint32_t links = 0;
-    uint32_t others = 0;
+    std::set<const Entry*, EntryLess> links;
+    std::set<const Entry*, EntryLess> others;
   };
   std::unordered_map<uint32_t, References> references_;
   // Links that changed since AfterLinks: in name or existence (true), or in state alone (false).

@@ -24,7 +24,7 @@ class NetTableTest : public testing::Test {
   std::vector<std::string> Replace(std::string_view prefix, std::vector<NetItem> items) {
     told_.clear();
     suspects_ = Suspects();
-    table_.Replace(prefix, std::move(items), emit_, &suspects_);
+    table_.Replace(table_.Compare(prefix, std::move(items)), emit_, &suspects_);
     return told_;
   }
 
@@ -165,6 +165,21 @@ TEST_F(NetTableTest, TheFirstEndOfAVethPairIsReadAgainForItsPeer) {
   // The peer moves to another namespace.
   Apply(Removed(veth(2, "v1", 3)));
   EXPECT_THAT(suspects_.links, ElementsAre(3u));
+}
+
+TEST(PiecesTest, AreTheWholeInOrder) {
+  const std::string routes = FamilyPrefix(v1::NetObject::ROUTE, AF_INET);
+  Replacement whole{routes, {"a", "b", "c"}, {RouteItem(AF_INET, "10.0.0.0/8", 1), RouteItem(AF_INET, "11.0.0.0/8", 1)}};
+  const auto pieces = Pieces(whole, 2);
+  ASSERT_EQ(pieces.size(), 3u);
+  EXPECT_THAT(pieces[0].gone, testing::ElementsAre("a", "b"));
+  EXPECT_THAT(pieces[1].gone, testing::ElementsAre("c"));
+  EXPECT_EQ(pieces[1].items.size(), 1u);
+  EXPECT_EQ(pieces[2].items[0].object.route().dst(), "11.0.0.0/8");
+  EXPECT_EQ(pieces[2].prefix, routes);
+  // One also when nothing differs, and for links.
+  EXPECT_EQ(Pieces({routes, {}, {}}, 2).size(), 1u);
+  EXPECT_EQ(Pieces({KindPrefix(v1::NetObject::LINK), {"a", "b", "c"}, {}}, 2).size(), 1u);
 }
 
 }  // namespace

@@ -20,14 +20,17 @@ namespace {
 // Above the largest datagram that the kernel makes of notifications and dumps.
 constexpr size_t kBufferBytes = 256 << 10;
 
-absl::StatusOr<OwnedFd> OpenSocket(int type_flags) {
-  OwnedFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | type_flags, NETLINK_ROUTE));
+absl::StatusOr<OwnedFd> OpenSocket(int type_flags, int protocol = NETLINK_ROUTE, uint32_t groups = 0) {
+  OwnedFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | type_flags, protocol));
   if (fd.get() < 0) return absl::ErrnoToStatus(errno, "cannot open a netlink socket");
   // Refusals then come with words. Old kernels lack it, and do no harm.
   int on = 1;
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+  // And without a copy of the request, of which we have the original.
+  setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
+  address.nl_groups = groups;
   if (bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     return absl::ErrnoToStatus(errno, "cannot bind a netlink socket");
   }
@@ -52,6 +55,13 @@ absl::Status DropTrafficClasses(int fd) {
     return absl::ErrnoToStatus(errno, "cannot attach a filter to a netlink socket");
   }
   return absl::OkStatus();
+}
+
+// Without CAP_NET_ADMIN, as much as everybody may have.
+void SetReceiveBuffer(int fd, int bytes) {
+  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0) {
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
 }
 
 // One datagram; sets `from_kernel`. The count of bytes, or -errno.
@@ -121,21 +131,42 @@ OwnedFd::~OwnedFd() {
   if (fd_ >= 0) close(fd_);
 }
 
-NetlinkEvents::NetlinkEvents(OwnedFd fd) : fd_(std::move(fd)), buffer_(kBufferBytes) {}
+NetlinkFeed::NetlinkFeed(OwnedFd fd) : fd_(std::move(fd)), buffer_(kBufferBytes) {}
+
+absl::StatusOr<NetlinkFeed> NetlinkFeed::Open(int protocol, uint32_t group, int buffer_bytes) {
+  auto fd = OpenSocket(SOCK_NONBLOCK, protocol, group);
+  if (!fd.ok()) return fd.status();
+  SetReceiveBuffer(fd->get(), buffer_bytes);
+  return NetlinkFeed(std::move(*fd));
+}
+
+absl::StatusOr<std::span<const uint8_t>> NetlinkFeed::Receive() {
+  bool from_kernel = false;
+  ssize_t size = ReceiveDatagram(fd_.get(), &buffer_, &from_kernel);
+  if (size == -EAGAIN) return std::span<const uint8_t>();
+  if (size == -ENOBUFS || size == -EMSGSIZE) return absl::ResourceExhaustedError("some were lost");
+  if (size < 0) return absl::ErrnoToStatus(static_cast<int>(-size), "cannot receive from a netlink socket");
+  return std::span<const uint8_t>(buffer_.data(), from_kernel ? static_cast<size_t>(size) : 0);
+}
+
+NetlinkEvents::NetlinkEvents(OwnedFd fd, int buffer_bytes)
+    : fd_(std::move(fd)), buffer_bytes_(buffer_bytes), buffer_(kBufferBytes) {}
 
 absl::StatusOr<NetlinkEvents> NetlinkEvents::Open(const std::vector<int>& groups, int buffer_bytes) {
   auto fd = OpenSocket(SOCK_NONBLOCK);
   if (!fd.ok()) return fd.status();
   if (absl::Status status = DropTrafficClasses(fd->get()); !status.ok()) return status;
-  if (setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes) != 0) {
-    setsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
-  }
+  SetReceiveBuffer(fd->get(), buffer_bytes);
   for (int group : groups) {
     if (setsockopt(fd->get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
       return absl::ErrnoToStatus(errno, absl::StrCat("cannot join rtnetlink group ", group));
     }
   }
-  return NetlinkEvents(std::move(*fd));
+  // The kernel says twice what it gives, as half is for its own bookkeeping.
+  int given = 0;
+  socklen_t size = sizeof given;
+  getsockopt(fd->get(), SOL_SOCKET, SO_RCVBUF, &given, &size);
+  return NetlinkEvents(std::move(*fd), given / 2);
 }
 
 absl::StatusOr<NetlinkEvents::Result> NetlinkEvents::Receive(const MessageVisitor& visit) {
@@ -202,10 +233,10 @@ absl::StatusOr<NetlinkQuery::Progress> NetlinkQuery::Receive(bool is_dump, bool*
   return done ? Progress::kDone : Progress::kMore;
 }
 
-absl::Status NetlinkQuery::Dump(nlmsghdr* request, int tries, const std::function<void()>& begin_again,
+absl::Status NetlinkQuery::Dump(nlmsghdr* request, int tries, const std::function<void(int attempt)>& begin_again,
                                 const MessageVisitor& visit) {
   for (int attempt = 0; attempt < tries; ++attempt) {
-    if (attempt > 0) begin_again();
+    if (attempt > 0) begin_again(attempt);
     if (absl::Status status = Send(request, NLM_F_DUMP); !status.ok()) return status;
     bool interrupted = false;
     Progress progress = Progress::kMore;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,26 @@ class OwnedFd {
   int fd_;
 };
 
-// Receives the kernel's notifications. One thread at a time.
+// Takes in what the kernel tells everybody, datagram by datagram. One thread at a time.
+class NetlinkFeed {
+ public:
+  // `protocol`: NETLINK_KOBJECT_UEVENT and so on; `group`: of those, one bit. `buffer_bytes`: see NetlinkEvents.
+  static absl::StatusOr<NetlinkFeed> Open(int protocol, uint32_t group, int buffer_bytes);
+
+  int fd() const { return fd_.get(); }
+
+  // One datagram without waiting; empty when there is none, or when it was not the kernel's.
+  // RESOURCE_EXHAUSTED: some before this were lost.
+  absl::StatusOr<std::span<const uint8_t>> Receive();
+
+ private:
+  explicit NetlinkFeed(OwnedFd fd);
+
+  OwnedFd fd_;
+  std::vector<uint8_t> buffer_;
+};
+
+// Receives the kernel's notifications of the network. One thread at a time.
 class NetlinkEvents {
  public:
   // Joins the groups at once: what happens from now on is in the buffer. `buffer_bytes` is what to ask
@@ -42,6 +62,8 @@ class NetlinkEvents {
   static absl::StatusOr<NetlinkEvents> Open(const std::vector<int>& groups, int buffer_bytes);
 
   int fd() const { return fd_.get(); }
+  // What the kernel gave of what was asked for.
+  int buffer_bytes() const { return buffer_bytes_; }
 
   enum class Result { kEmpty, kMessages, kOverrun };
 
@@ -52,9 +74,10 @@ class NetlinkEvents {
   uint64_t foreign_datagrams() const { return foreign_datagrams_; }
 
  private:
-  explicit NetlinkEvents(OwnedFd fd);
+  NetlinkEvents(OwnedFd fd, int buffer_bytes);
 
   OwnedFd fd_;
+  int buffer_bytes_;
   std::vector<uint8_t> buffer_;
   uint64_t foreign_datagrams_ = 0;
 };
@@ -66,10 +89,10 @@ class NetlinkQuery {
 
   // A request without NLM_F_ flags: type, fixed header, attributes; its length is nlmsg_len.
   // Visits what the kernel lists. It may change while it is listed; then the kernel says so, `begin_again`
-  // is called, and the list is read anew, `tries` times at most.
+  // is called with how many times it has been read, and the list is read anew, `tries` times at most.
   // ABORTED: it changed every time; what was visited last is there, but no one moment's state.
   // DEADLINE_EXCEEDED: no answer for 5 s. Else the kernel's refusal with its own words.
-  absl::Status Dump(nlmsghdr* request, int tries, const std::function<void()>& begin_again,
+  absl::Status Dump(nlmsghdr* request, int tries, const std::function<void(int attempt)>& begin_again,
                     const MessageVisitor& visit);
 
   // Asks for one object.

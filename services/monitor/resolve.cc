@@ -96,19 +96,4 @@ void ForEachIndex(const v1::NetObject& object, const std::function<void(uint32_t
   }
 }
 
-bool BelongsTo(const v1::NetObject& object, std::string_view dev) {
-  switch (object.object_case()) {
-    case v1::NetObject::kLink: return object.link().ifname() == dev;
-    case v1::NetObject::kAddress: return object.address().dev() == dev;
-    case v1::NetObject::kRoute:
-      return object.route().dev() == dev ||
-             std::any_of(object.route().nexthops().begin(), object.route().nexthops().end(),
-                         [&](const v1::NextHop& hop) { return hop.dev() == dev; });
-    case v1::NetObject::kNeighbor: return object.neighbor().dev() == dev;
-    case v1::NetObject::kRule: return object.rule().iif() == dev || object.rule().oif() == dev;
-    case v1::NetObject::OBJECT_NOT_SET: return false;
-  }
-  return false;
-}
-
 }  // namespace ipcrpc::monitor

@@ -32,7 +32,4 @@ void Resolve(const LinkTable& links, v1::NetObject* object);
 // Calls `visit` with every interface index in the object, other than a link's own.
 void ForEachIndex(const v1::NetObject& object, const std::function<void(uint32_t)>& visit);
 
-// Whether the object belongs to an interface of that name: is it, is on it, leaves by it.
-bool BelongsTo(const v1::NetObject& object, std::string_view dev);
-
 }  // namespace ipcrpc::monitor

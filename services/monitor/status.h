@@ -5,12 +5,13 @@
 
 #include "absl/status/status.h"
 #include "ipcrpc/status.h"
+#include "services/monitor/status_details.h"
 
 namespace ipcrpc::monitor {
 
-// Same code (the numbers are the same), same message.
+// Same code (the numbers are the same), same message, same details.
 inline Status ToStatus(const absl::Status& status) {
-  return Status(static_cast<StatusCode>(status.code()), std::string(status.message()));
+  return Status(static_cast<StatusCode>(status.code()), std::string(status.message()), DetailsOf(status));
 }
 
 }  // namespace ipcrpc::monitor

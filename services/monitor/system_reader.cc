@@ -11,12 +11,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <set>
 #include <string_view>
+#include <tuple>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "services/monitor/parse_proc.h"
+#include "services/monitor/rates.h"
 #include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
@@ -59,29 +63,67 @@ void AskFileSystem(const std::string& path, v1::Mount* mount) {
 
 }  // namespace
 
-absl::StatusOr<std::chrono::nanoseconds> WatchInterval(const v1::WatchStatusRequest& request) {
-  using std::chrono::nanoseconds;
-  if (!request.has_interval()) return std::chrono::seconds(1);
-  constexpr nanoseconds kLeast = std::chrono::milliseconds(10), kMost = std::chrono::hours(24);
-  int64_t seconds = request.interval().seconds();
-  int32_t nanos = request.interval().nanos();
-  // Compared before it is added up, as the seconds may be any number.
-  bool valid = nanos >= 0 && nanos < 1'000'000'000 && seconds >= 0 && seconds <= 86'400;
-  nanoseconds interval = valid ? std::chrono::seconds(seconds) + nanoseconds(nanos) : nanoseconds(-1);
-  if (interval < kLeast || interval > kMost) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("interval ", seconds, " s ", nanos, " ns: it must be from 10 ms to one day"));
-  }
-  return interval;
+namespace {
+
+using std::chrono::nanoseconds;
+
+// Compared before it is added up, as the seconds may be any number.
+absl::StatusOr<nanoseconds> Checked(const char* field, const google::protobuf::Duration& duration, nanoseconds least,
+                                    nanoseconds most, const char* limits) {
+  const int64_t seconds = duration.seconds();
+  const int32_t nanos = duration.nanos();
+  const bool valid = nanos >= 0 && nanos < 1'000'000'000 && seconds >= 0 && seconds <= 86'400;
+  const nanoseconds interval = valid ? std::chrono::seconds(seconds) + nanoseconds(nanos) : nanoseconds(-1);
+  if (interval >= least && interval <= most) return interval;
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " ", seconds, " s ", nanos, " ns: it must be from ", limits));
 }
 
-absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& request) const {
+constexpr nanoseconds kLeast = std::chrono::milliseconds(10);
+
+// What tells a process from all others, also from a later one of the same number.
+std::pair<uint32_t, uint64_t> IdentityOf(const v1::Process& process) { return {process.pid(), process.start_ms()}; }
+
+// Fills in the processors used since, and picks the `count` that used most.
+void PickTop(std::vector<v1::Process> processes, const std::vector<v1::Process>* before, double seconds, size_t count,
+             v1::StatusReply* out) {
+  std::map<std::pair<uint32_t, uint64_t>, uint64_t> known;
+  if (before != nullptr && seconds > 0) {
+    for (const v1::Process& process : *before) known[IdentityOf(process)] = process.cpu_ms();
+    for (v1::Process& process : processes) {
+      // What is new since has used all of it since.
+      const auto was = known.find(IdentityOf(process));
+      const uint64_t then = was == known.end() ? 0 : std::min(was->second, process.cpu_ms());
+      process.set_cpu(static_cast<double>(process.cpu_ms() - then) / 1000 / seconds);
+    }
+  }
+  const auto more = [](const v1::Process& a, const v1::Process& b) {
+    return std::make_tuple(a.cpu(), a.cpu_ms(), b.pid()) > std::make_tuple(b.cpu(), b.cpu_ms(), a.pid());
+  };
+  count = std::min(count, processes.size());
+  std::partial_sort(processes.begin(), processes.begin() + static_cast<long>(count), processes.end(), more);
+  for (size_t i = 0; i < count; ++i) *out->add_processes() = std::move(processes[i]);
+}
+
+}  // namespace
+
+absl::StatusOr<nanoseconds> WatchInterval(const v1::WatchStatusRequest& request) {
+  if (!request.has_interval()) return std::chrono::seconds(1);
+  return Checked("interval", request.interval(), kLeast, std::chrono::hours(24), "10 ms to one day");
+}
+
+absl::StatusOr<nanoseconds> RatesInterval(const v1::GetStatusRequest& request) {
+  return Checked("rates_over", request.rates_over(), kLeast, std::chrono::minutes(1), "10 ms to one minute");
+}
+
+absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& request, const Before* before,
+                                                   Before* now) const {
   std::set<int> sections(request.sections().begin(), request.sections().end());
   for (int section : sections) {
     if (section == v1::STATUS_SECTION_UNSPECIFIED || !v1::StatusSection_IsValid(section)) {
       return absl::InvalidArgumentError(
           absl::StrCat("section ", section, " does not exist; sections are HOST, CPU, MEMORY, PRESSURE, DISKS, "
-                       "MOUNTS, NETWORK"));
+                       "MOUNTS, NETWORK, TEMPERATURES"));
     }
   }
   auto wanted = [&](v1::StatusSection section) { return sections.empty() || sections.count(section) != 0; };
@@ -93,13 +135,27 @@ absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& r
   reply.mutable_time()->set_nanos(static_cast<int32_t>(time.tv_nsec));
   clock_gettime(CLOCK_MONOTONIC, &time);
   reply.set_monotonic_ns(static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec));
-  if (wanted(v1::HOST)) ReadHost(reply.mutable_host());
+  // First what rates are made of, as nearest to the clocks.
   if (wanted(v1::CPU)) ReadCpu(&reply);
+  if (wanted(v1::DISKS)) ParseDisks(File("/proc/diskstats"), reply.mutable_disks());
+  if (wanted(v1::NETWORK)) ParseNetCounters(File("/proc/net/dev"), reply.mutable_networks());
+  if (!request.cgroup().empty()) {
+    if (absl::Status status = ReadCgroup(request.cgroup(), reply.mutable_cgroup()); !status.ok()) return status;
+  }
+  if (before != nullptr) *reply.mutable_rates() = RatesBetween(before->reply, reply);
+  if (now != nullptr) now->processes.clear();
+  if (request.top_processes() != 0) {
+    std::vector<v1::Process> processes = ReadProcesses();
+    if (now != nullptr) now->processes = processes;
+    PickTop(std::move(processes), before == nullptr ? nullptr : &before->processes, reply.rates().seconds(),
+            request.top_processes(), &reply);
+  }
+  if (now != nullptr) now->reply = reply;
+  if (wanted(v1::HOST)) ReadHost(reply.mutable_host());
   if (wanted(v1::MEMORY)) ReadMemory(&reply);
   if (wanted(v1::PRESSURE)) ReadPressure(&reply);
-  if (wanted(v1::DISKS)) ParseDisks(File("/proc/diskstats"), reply.mutable_disks());
+  if (wanted(v1::TEMPERATURES)) ReadTemperatures(&reply);
   if (wanted(v1::MOUNTS)) ReadMounts(&reply);
-  if (wanted(v1::NETWORK)) ParseNetCounters(File("/proc/net/dev"), reply.mutable_networks());
   return reply;
 }
 
@@ -159,7 +215,7 @@ void SystemReader::ReadMounts(v1::StatusReply* out) const {
   }
 }
 
-std::string SystemReader::File(const char* path) const {
+std::string SystemReader::File(const std::string& path) const {
   std::string text;
   int fd = open((root_ + path).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return text;

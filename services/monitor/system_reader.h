@@ -14,6 +14,8 @@ namespace v1 = ::ipcrpc::monitor::v1;
 // How often a watcher of the status wants it.
 // INVALID_ARGUMENT: not a duration, or outside the limits that the proto names.
 absl::StatusOr<std::chrono::nanoseconds> WatchInterval(const v1::WatchStatusRequest& request);
+// Of rates_over, likewise.
+absl::StatusOr<std::chrono::nanoseconds> RatesInterval(const v1::GetStatusRequest& request);
 
 // Reads the state of the machine. Keeps nothing between calls; any thread may call.
 class SystemReader {
@@ -22,8 +24,18 @@ class SystemReader {
   explicit SystemReader(std::string root = "") : root_(std::move(root)) {}
 
   // The sections asked for (none = all). What this kernel lacks is absent.
-  // INVALID_ARGUMENT: a section that does not exist.
-  absl::StatusOr<v1::StatusReply> Read(const v1::GetStatusRequest& request) const;
+  // INVALID_ARGUMENT: a section that does not exist, a path that is none. NOT_FOUND: no such cgroup.
+  absl::StatusOr<v1::StatusReply> Read(const v1::GetStatusRequest& request) const {
+    return Read(request, nullptr, nullptr);
+  }
+
+  // What the next reading needs to know of this one, to tell what happened between.
+  struct Before {
+    v1::StatusReply reply;
+    std::vector<v1::Process> processes;  // all of them, if any were asked for
+  };
+  // With rates since `before` (null: none), and puts into `now` (null: nowhere) what the next will need.
+  absl::StatusOr<v1::StatusReply> Read(const v1::GetStatusRequest& request, const Before* before, Before* now) const;
 
  private:
   void ReadHost(v1::Host* out) const;
@@ -31,8 +43,13 @@ class SystemReader {
   void ReadMemory(v1::StatusReply* out) const;
   void ReadPressure(v1::StatusReply* out) const;
   void ReadMounts(v1::StatusReply* out) const;
+  void ReadTemperatures(v1::StatusReply* out) const;
+  absl::Status ReadCgroup(const std::string& path, v1::Cgroup* out) const;
+  std::vector<v1::Process> ReadProcesses() const;
   // The text of root_ + path; empty when it cannot be read.
-  std::string File(const char* path) const;
+  std::string File(const std::string& path) const;
+  // What is in the directory root_ + path; none when it cannot be read.
+  std::vector<std::string> Names(const std::string& path) const;
 
   const std::string root_;
 };

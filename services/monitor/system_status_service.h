@@ -1,6 +1,7 @@
 // ipcrpc.monitor.v1.SystemStatus, read from /proc at each call.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -20,6 +21,9 @@ class SystemStatusService final : public v1::SystemStatus::Service {
   void Close();
 
  private:
+  // OK once it is that late; else why the call is over.
+  Status Pause(ServerContext& context, std::chrono::steady_clock::time_point until);
+
   const SystemReader reader_;
   std::mutex mu_;
   std::condition_variable_any closing_;

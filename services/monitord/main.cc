@@ -15,6 +15,7 @@
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/ipcrpc.h"
+#include "services/monitor/kernel_events_service.h"
 #include "services/monitor/monitor_snapshots.h"
 #include "services/monitor/net_events_service.h"
 #include "services/monitor/system_status_service.h"
@@ -32,7 +33,15 @@ struct Options {
   bool snapshots = true;
   std::string snapshot_base;
   uint64_t snapshot_interval_ms = 1000;
+  std::vector<std::string> netns;
+  uint64_t history = 16'384;
+  int netlink_buffer = 16 << 20;
+  uint64_t verify_interval_ms = 60'000;
+  bool process_events = false;
 };
+
+// Of messages, for each change that the history may hold.
+constexpr size_t kHistoryBytesPerChange = 512;
 
 void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
 
@@ -81,19 +90,26 @@ int Serve(const Options& options) {
   sigaddset(&ends, SIGINT);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
 
-  auto net_monitor =
-      NetMonitor::Start([](const absl::Status& problem) { Say(std::string(problem.message())); });
+  NetMonitor::Options net_options;
+  net_options.netns = options.netns;
+  net_options.store.history_events_max = options.history;
+  net_options.store.history_bytes_max = options.history * kHistoryBytesPerChange;
+  net_options.collector.receive_buffer_bytes = options.netlink_buffer;
+  net_options.collector.verify_interval = std::chrono::milliseconds(options.verify_interval_ms);
+  auto net_monitor = NetMonitor::Start(
+      net_options, [](const absl::Status& problem) { Say(std::string(problem.message())); });
   if (!net_monitor.ok()) {
     Say(std::string(net_monitor.status().message()));
     return 1;
   }
   NetEventsService net_events(net_monitor->get());
   SystemStatusService system_status;
+  KernelEventsService kernel_events(options.process_events);
 
   reflection::InitProtoReflectionServerBuilderPlugin();
   ServerBuilder builder;
   for (const std::string& address : options.addresses) builder.AddListeningPort(WithMode(address));
-  builder.RegisterService(&system_status).RegisterService(&net_events);
+  builder.RegisterService(&system_status).RegisterService(&net_events).RegisterService(&kernel_events);
   const std::unique_ptr<Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     Say(builder.error());
@@ -107,9 +123,13 @@ int Serve(const Options& options) {
                                   .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
         &Say);
   }
+  bool quiet = true;
   for (const std::string& address : options.addresses) {
-    if (!address.starts_with("stdio:")) Say("listening on " + address);  // its client knows, and has the same standard error
+    if (address.starts_with("stdio:")) continue;  // its client knows, and has the same standard error
+    Say("listening on " + address);
+    quiet = false;
   }
+  if (!quiet && !(*net_monitor)->warning().empty()) Say((*net_monitor)->warning());
 
   std::thread signalled([&] {
     int signal;
@@ -117,6 +137,7 @@ int Serve(const Options& options) {
     snapshots.reset();
     (*net_monitor)->Shutdown();
     system_status.Close();
+    kernel_events.Close();
     server->Shutdown(std::chrono::steady_clock::now() + kDrain);
   });
   server->Wait();  // for that, or for the only client to hang up
@@ -127,8 +148,9 @@ int Serve(const Options& options) {
 
 int Main(int argc, char** argv) {
   CLI::App app(
-      "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus) and of its network "
-      "(ipcrpc.monitor.v1.NetEvents) until SIGTERM or SIGINT.",
+      "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus), of its network "
+      "(ipcrpc.monitor.v1.NetEvents), and what the kernel tells of devices and processes "
+      "(ipcrpc.monitor.v1.KernelEvents), until SIGTERM or SIGINT.",
       "ipcrpc-monitord");
   Options options;
   std::string runtime_dir;
@@ -153,6 +175,28 @@ int Main(int argc, char** argv) {
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
       ->option_text("TIME");
+  app.add_option("--netns", options.netns,
+                 "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
+                 "a path with a slash; needs CAP_SYS_ADMIN")
+      ->take_all()
+      ->type_name("NAME");
+  app.add_option("--history", options.history,
+                 "How many changes are kept for watchers and for lists of the past; 16384 if left out")
+      ->check(CLI::Range(1, 10'000'000))
+      ->type_name("CHANGES");
+  app.add_option("--netlink-buffer", options.netlink_buffer,
+                 "Room for notifications that we have not yet read; what is more is lost, told, and made good "
+                 "by reading everything anew; 16MB if left out")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::Range(1, 1 << 30))
+      ->option_text("SIZE");
+  app.add_option("--verify-interval", options.verify_interval_ms,
+                 "How long after a change everything is read anew, to find what the kernel did not announce (ten "
+                 "times that when nothing changes); 0s = never; 1m if left out")
+      ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->option_text("TIME");
+  app.add_flag("--process-events", options.process_events,
+               "Let whoever may call us watch which processes begin and end; needs CAP_NET_ADMIN");
   app.add_flag("--no-snapshots", no_snapshots, "Publish none");
   try {
     app.parse(argc, argv);

@@ -130,7 +130,7 @@ void BehaviourTest::StopServer() {
 
 std::string BehaviourTest::OtherAddress(std::string_view suffix) const { return FreshAddress(GetParam(), suffix); }
 
-std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(LambdaService& service, const std::string& at,
+std::unique_ptr<ipcrpc::Server> BehaviourTest::Serve(ipcrpc::Service& service, const std::string& at,
                                                      const std::function<void(ipcrpc::ServerBuilder&)>& configure) {
   ipcrpc::ServerBuilder builder;
   builder.AddListeningPort(at, ipcrpc::InsecureServerCredentials());

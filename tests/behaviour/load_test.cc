@@ -73,7 +73,8 @@ TEST_P(Load, ThreadsWithDeadlinesCancelsAndStreamsMixed) {
             break;
           }
           default: {
-            ASSERT_TRUE(stub_->Unary(&context, Data(100'000), &message).ok());
+            const Status status = stub_->Unary(&context, Data(100'000), &message);
+            ASSERT_TRUE(status.ok()) << status.error_code() << status.error_message();
             ASSERT_EQ(message.data().size(), 100'000u);
           }
         }

@@ -1,9 +1,11 @@
 // behaviour_peer serve ADDRESS: serves, plainly, until it is killed.
 // behaviour_peer call ADDRESS N: begins N calls that the server does not end, and stays until it is killed.
+// behaviour_peer emit ADDRESS MS: has messages emitted that it does not read, with a deadline unless MS is 0, until it is killed.
 // behaviour_peer exit ADDRESS: exits while a handler of its own server waits for its client.
 // Says "ready" on its standard output when it is.
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -76,6 +78,15 @@ int Call(const std::string& address, int calls) {
   for (;;) pause();
 }
 
+int Emit(const std::string& address, int deadline_ms) {
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
+  ipcrpc::ClientContext context;
+  if (deadline_ms != 0) context.set_deadline(std::chrono::steady_clock::now() + std::chrono::milliseconds(deadline_ms));
+  const auto stream = stub->Emit(&context, Msg());
+  SayReady();
+  for (;;) pause();
+}
+
 int Exit(const std::string& address) {
   auto* const service = new Server;
   ipcrpc::ServerBuilder builder;
@@ -99,6 +110,7 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "serve") == 0) return behaviour::Serve(argv[2]);
   if (argc == 3 && std::strcmp(argv[1], "exit") == 0) return behaviour::Exit(argv[2]);
   if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
-  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | exit ADDRESS | call ADDRESS N\n");
+  if (argc == 4 && std::strcmp(argv[1], "emit") == 0) return behaviour::Emit(argv[2], std::atoi(argv[3]));
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS\n");
   return 2;
 }

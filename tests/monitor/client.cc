@@ -2,11 +2,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ipcrpc/ipcrpc.h"
@@ -70,6 +73,42 @@ int Blocked(const std::string& address) {
   return 0;
 }
 
+// watchers ADDRESS N: as many watches, each over a connection of its own; says when all have had the state, and when
+// all have seen a link end0 appear; keeps them until its input ends.
+int Watchers(const std::string& address, int n) {
+  std::atomic<int> bookmarks{0}, ends{0}, failures{0};
+  std::vector<std::unique_ptr<ClientContext>> contexts;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < n; ++i) contexts.push_back(std::make_unique<ClientContext>());
+  for (int i = 0; i < n; ++i) {
+    threads.emplace_back([&, context = contexts[static_cast<size_t>(i)].get()] {
+      auto stub = v1::NetEvents::NewStub(CreateChannel(address));
+      auto reader = stub->Watch(context, {});
+      v1::NetEvent event;
+      while (reader->Read(&event)) {
+        bookmarks += event.action() == v1::NetEvent::BOOKMARK;
+        ends += event.action() == v1::NetEvent::ADDED && event.link().ifname() == "end0";
+      }
+      const Status status = reader->Finish();
+      if (status.error_code() == StatusCode::CANCELLED) return;
+      ++failures;
+      Fail(status);
+    });
+  }
+  const auto await = [&](const std::atomic<int>& count) {
+    while (count < n && failures == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  await(bookmarks);
+  if (failures == 0) std::cout << "watching" << std::endl;
+  await(ends);
+  if (failures == 0) std::cout << "all have seen end0" << std::endl;
+  std::string line;
+  while (failures == 0 && std::getline(std::cin, line)) continue;
+  for (auto& context : contexts) context->TryCancel();
+  for (std::thread& thread : threads) thread.join();
+  return failures == 0 ? 0 : 1;
+}
+
 // What a trace shows of where we are.
 void Mark(const char* name) {
   if (access(name, F_OK) == 0) std::abort();
@@ -107,9 +146,10 @@ int Main(const std::vector<std::string>& words) {
   if (words.size() == 3 && words[0] == "calls") return Calls(words[1], std::atoi(words[2].c_str()));
   if (words.size() == 3 && words[0] == "connections")
     return Connections(words[1], std::atoi(words[2].c_str()));
+  if (words.size() == 3 && words[0] == "watchers") return Watchers(words[1], std::atoi(words[2].c_str()));
   if (words.size() == 2 && words[0] == "blocked") return Blocked(words[1]);
   if (words.size() == 2 && words[0] == "snapshot") return Snapshot(words[1]);
-  std::cerr << "usage: monitor_client calls|connections ADDRESS N | blocked ADDRESS | snapshot PLACE\n";
+  std::cerr << "usage: monitor_client calls|connections|watchers ADDRESS N | blocked ADDRESS | snapshot PLACE\n";
   return 2;
 }
 

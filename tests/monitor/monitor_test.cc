@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -45,6 +46,10 @@ std::unique_ptr<Process> MonitorTest::StartDaemon(const std::vector<std::string>
   std::vector<std::string> arguments = {Built("ipcrpc-monitord")};
   for (const std::string& address : addresses) arguments.insert(arguments.end(), {"--listen", address});
   arguments.insert(arguments.end(), more.begin(), more.end());
+  // In a user namespace the kernel gives no more than net.core.rmem_max, about which the daemon would warn.
+  if (std::find(more.begin(), more.end(), "--netlink-buffer") == more.end()) {
+    arguments.insert(arguments.end(), {"--netlink-buffer", "64KB"});
+  }
   auto daemon = std::make_unique<Process>(arguments);
   for (const std::string& address : addresses) {
     EXPECT_EQ(daemon->Line(Process::kErr), "ipcrpc-monitord: listening on " + address);

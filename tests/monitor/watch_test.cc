@@ -1,8 +1,11 @@
 // NetEvents/Watch, as the command-line tool prints it.
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "services/monitor/netns_for_test.h"
 #include "services/monitor/network_for_test.h"
 #include "tests/monitor/monitor_test.h"
 
@@ -93,6 +96,38 @@ TEST_P(Watch, RevisionOfAnEarlierDaemonIsOutOfRange) {
                 absl::StrCat("ipcrpc: OUT_OF_RANGE: since_revision ", revision, " is not in the history")),
             0u)
       << outcome.err;
+  StopDaemon(*daemon);
+}
+
+// What is beside the state: devices as udev hears of them, counters, how the daemon keeps up.
+TEST_P(Watch, UeventsCountersAndTheDaemonsOwnFigures) {
+  auto daemon = StartDaemon({address()});
+  auto uevents = StartCli({"call", address(), "ipcrpc.monitor.v1.KernelEvents/WatchUevents"});
+  // The tool does not say when the daemon listens; so until it has heard of one.
+  std::optional<std::string> heard;
+  for (int i = 0; i < 100 && !heard; ++i) {
+    Ip(absl::StrCat("link add ue", i, " type bridge"));
+    heard = uevents->LineWith(Process::kOut, R"("action":"add")", milliseconds(100));
+  }
+  ASSERT_TRUE(heard.has_value()) << uevents->rest(Process::kErr);
+  EXPECT_NE(heard->find(R"("interface":"ue)"), std::string::npos) << *heard;
+
+  Ip("link set lo up");
+  int status = 0;
+  monitor::RunShell("bash -c 'for i in 1 2 3; do echo x > /dev/udp/127.0.0.1/9; done' 2>/dev/null", &status);
+  Json packets;
+  for (auto end = steady_clock::now() + milliseconds(2000); packets.string.empty() && steady_clock::now() < end;) {
+    const Json stats = Call(address(), "ipcrpc.monitor.v1.NetEvents/LinkStats", R"({"dev":["l?"]})");
+    if (stats.Find("links") == nullptr) continue;
+    ASSERT_EQ(stats.Find("links")->list.size(), 1u) << stats.Text();
+    if (const Json* counted = stats.Find("links")->list[0].Find("rxPackets")) packets = *counted;
+  }
+  EXPECT_GE(std::atoi(packets.string.c_str()), 3);
+
+  const Json stats = Call(address(), "ipcrpc.monitor.v1.NetEvents/Stats");
+  ASSERT_NE(stats.Find("collectors"), nullptr);
+  EXPECT_NE(stats.Find("collectors")->list[0].Find("messages"), nullptr) << stats.Text();
+  EXPECT_NE(stats.Find("history"), nullptr);
   StopDaemon(*daemon);
 }
 

@@ -62,6 +62,7 @@ void PrintServiceClass(Printer& out, const ServiceDescriptor& service) {
   DeclareStub(out, service);
   out.Print("\n");
   DeclareService(out, service);
+  DeclareCallbackServices(out, service);
   out.Outdent();
   out.Print("};\n");
   PrintTrailingComments(out, service);
@@ -77,12 +78,18 @@ void PrintHeader(Printer& out, const FileDescriptor& file) {
             "#include <ipcrpc/channel.h>\n"
             "#include <ipcrpc/client_context.h>\n"
             "#include <ipcrpc/internal/call.h>\n"
+            "#include <ipcrpc/internal/callback_handler.h>\n"
             "#include <ipcrpc/server.h>\n"
             "#include <ipcrpc/server_context.h>\n"
             "#include <ipcrpc/status.h>\n"
+            "#include <ipcrpc/support/byte_buffer.h>\n"
+            "#include <ipcrpc/support/client_callback.h>\n"
+            "#include <ipcrpc/support/message_allocator.h>\n"
+            "#include <ipcrpc/support/server_callback.h>\n"
             "#include <ipcrpc/support/stub_options.h>\n"
             "#include <ipcrpc/support/sync_stream.h>\n"
             "\n"
+            "#include <functional>\n"
             "#include <memory>\n"
             "\n"
             "#include \"$base$.pb.h\"\n"

@@ -1,5 +1,7 @@
 #include "tools/protoc_gen_ipcrpc/service_shapes.h"
 
+#include <string>
+
 #include "tools/protoc_gen_ipcrpc/comments.h"
 #include "tools/protoc_gen_ipcrpc/names.h"
 
@@ -31,30 +33,29 @@ void DeclareMethod(Printer& out, const MethodDescriptor& method) {
   PrintTrailingComments(out, method);
 }
 
-// What a method does that nobody has overridden.
-void DefineMethod(Printer& out, const MethodDescriptor& method) {
-  const Variables variables = MethodVariables(method);
-  out.Print(variables,
-            "\n::ipcrpc::Status $Service$::Service::$Method$(::ipcrpc::ServerContext* /*context*/,\n");
-  switch (KindOf(method)) {
+// The parameters of a method whose text uses none, after the context.
+const char* UnnamedParams(Kind kind) {
+  switch (kind) {
     case Kind::kUnary:
-      out.Print(variables, "    const $Request$* /*request*/, $Response$* /*response*/) {\n");
-      break;
+      return "const $Request$* /*request*/, $Response$* /*response*/";
     case Kind::kClientStreaming:
-      out.Print(variables,
-                "    ::ipcrpc::ServerReader<$Request$>* /*reader*/, $Response$* /*response*/) {\n");
-      break;
+      return "::ipcrpc::ServerReader<$Request$>* /*reader*/, $Response$* /*response*/";
     case Kind::kServerStreaming:
-      out.Print(variables,
-                "    const $Request$* /*request*/, ::ipcrpc::ServerWriter<$Response$>* /*writer*/) {\n");
-      break;
+      return "const $Request$* /*request*/, ::ipcrpc::ServerWriter<$Response$>* /*writer*/";
     case Kind::kBidiStreaming:
-      out.Print(variables, "    ::ipcrpc::ServerReaderWriter<$Response$, $Request$>* /*stream*/) {\n");
       break;
   }
-  out.Print(variables,
-            "  return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, \"$path$ is not implemented\");\n"
-            "}\n");
+  return "::ipcrpc::ServerReaderWriter<$Response$, $Request$>* /*stream*/";
+}
+
+// What a method does that nobody has overridden.
+void DefineMethod(Printer& out, const MethodDescriptor& method) {
+  const std::string text = "\n"
+                           "::ipcrpc::Status $Service$::Service::$Method$(::ipcrpc::ServerContext* /*context*/,\n"
+                           "    " + std::string(UnnamedParams(KindOf(method))) + ") {\n"
+                           "  return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, \"$path$ is not implemented\");\n"
+                           "}\n";
+  out.Print(MethodVariables(method), text.c_str());
 }
 
 const char* HandlerOf(Kind kind) {
@@ -82,6 +83,61 @@ void RegisterMethod(Printer& out, const MethodDescriptor& method) {
             "          &$Service$::Service::$Method$, this)));\n");
 }
 
+// How a method's callback handler looks. Each text may use the method's variables.
+struct CallbackShape {
+  const char* handler;  // class template that runs it
+  const char* reactor;  // what it returns
+  const char* params;   // its parameters after the context
+};
+
+CallbackShape CallbackShapeOf(Kind kind) {
+  switch (kind) {
+    case Kind::kUnary:
+      return {"CallbackUnaryHandler", "ServerUnaryReactor", ", const $Request$* /*request*/, $Response$* /*response*/"};
+    case Kind::kClientStreaming:
+      return {"CallbackClientStreamingHandler", "ServerReadReactor<$Request$>", ", $Response$* /*response*/"};
+    case Kind::kServerStreaming:
+      return {"CallbackServerStreamingHandler", "ServerWriteReactor<$Response$>", ", const $Request$* /*request*/"};
+    case Kind::kBidiStreaming:
+      break;
+  }
+  return {"CallbackBidiHandler", "ServerBidiReactor<$Request$, $Response$>", ""};
+}
+
+// A layer on top of a service class, in which one method has a callback handler; `raw`: of bytes instead of messages.
+void DeclareCallbackMethod(Printer& out, const MethodDescriptor& method, bool raw) {
+  const Variables typed = MethodVariables(method);
+  Variables variables = typed;
+  if (raw) variables["Request"] = variables["Response"] = "::ipcrpc::ByteBuffer";
+  variables["With"] = raw ? "WithRawCallbackMethod" : "WithCallbackMethod";
+  const CallbackShape shape = CallbackShapeOf(KindOf(method));
+  const auto print = [&](const std::string& text) { out.Print(variables, text.c_str()); };
+  print("template <class BaseClass>\n"
+        "class $With$_$Method$ : public BaseClass {\n"
+        " public:\n"
+        "  $With$_$Method$() {\n"
+        "    ::ipcrpc::Service::MarkMethodCallback($index$,\n"
+        "        ::std::make_unique<::ipcrpc::internal::");
+  print(std::string(shape.handler) + "<$Request$, $Response$>>(\n"
+        "            [this](auto*... args) { return this->$Method$(args...); }));\n"
+        "  }\n");
+  if (KindOf(method) == Kind::kUnary && !raw) {
+    print("  void SetMessageAllocatorFor_$Method$(::ipcrpc::MessageAllocator<$Request$, $Response$>* allocator) {\n"
+          "    static_cast<::ipcrpc::internal::CallbackUnaryHandler<$Request$, $Response$>*>(\n"
+          "        ::ipcrpc::Service::GetHandler($index$))->SetMessageAllocator(allocator);\n"
+          "  }\n");
+  }
+  // Never called: the handler above has taken its place.
+  const std::string sync = "  ::ipcrpc::Status $Method$(::ipcrpc::ServerContext* /*context*/,\n"
+                           "      " + std::string(UnnamedParams(KindOf(method))) + ") override {\n";
+  out.Print(typed, sync.c_str());
+  print("    return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, \"$path$ has a callback handler\");\n"
+        "  }\n"
+        "  virtual ::ipcrpc::" + std::string(shape.reactor) + "* $Method$(\n"
+        "      ::ipcrpc::CallbackServerContext* /*context*/" + shape.params + ") { return nullptr; }\n"
+        "};\n");
+}
+
 }  // namespace
 
 void DeclareService(Printer& out, const ServiceDescriptor& service) {
@@ -97,6 +153,24 @@ void DeclareService(Printer& out, const ServiceDescriptor& service) {
   }
   out.Outdent();
   out.Print("};\n");
+}
+
+void DeclareCallbackServices(Printer& out, const ServiceDescriptor& service) {
+  std::string all = "Service";
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print("\n");
+    DeclareCallbackMethod(out, *service.method(i), /*raw=*/false);
+    all = "WithCallbackMethod_" + CppName(service.method(i)->name()) + "<" + all + ">";
+  }
+  out.Print(
+      "\n"
+      "using CallbackService = $all$;\n"
+      "using ExperimentalCallbackService = CallbackService;\n",
+      "all", all);
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print("\n");
+    DeclareCallbackMethod(out, *service.method(i), /*raw=*/true);
+  }
 }
 
 void DefineService(Printer& out, const ServiceDescriptor& service) {

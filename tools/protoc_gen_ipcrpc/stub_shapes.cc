@@ -1,5 +1,7 @@
 #include "tools/protoc_gen_ipcrpc/stub_shapes.h"
 
+#include <utility>
+
 #include "tools/protoc_gen_ipcrpc/comments.h"
 #include "tools/protoc_gen_ipcrpc/names.h"
 
@@ -17,33 +19,41 @@ struct StreamShape {
   const char* params;   // parameters of the stub's method
   const char* args;     // the same, passed on
   const char* factory;  // what makes it
+  const char* async_params;  // parameters of the callback form, between the context and the reactor
+  const char* async_args;    // the same, passed on
+  const char* reactor;       // class template of the callback form's reactor
 };
 
 StreamShape ShapeOf(Kind kind) {
   switch (kind) {
     case Kind::kClientStreaming:
       return {"ClientWriter", "$Request$", "::ipcrpc::ClientContext* context, $Response$* response",
-              "context, response", "::ipcrpc::internal::ClientWriterFactory<$Request$>"};
+              "context, response", "::ipcrpc::internal::ClientWriterFactory<$Request$>",
+              " $Response$* response,", " response,", "ClientWriteReactor"};
     case Kind::kServerStreaming:
       return {"ClientReader", "$Response$", "::ipcrpc::ClientContext* context, const $Request$& request",
-              "context, request", "::ipcrpc::internal::ClientReaderFactory<$Response$>"};
+              "context, request", "::ipcrpc::internal::ClientReaderFactory<$Response$>",
+              " const $Request$* request,", " request,", "ClientReadReactor"};
     case Kind::kUnary:  // has no stream
     case Kind::kBidiStreaming:
       break;
   }
   return {"ClientReaderWriter", "$Request$, $Response$", "::ipcrpc::ClientContext* context", "context",
-          "::ipcrpc::internal::ClientReaderWriterFactory<$Request$, $Response$>"};
+          "::ipcrpc::internal::ClientReaderWriterFactory<$Request$, $Response$>", "", "", "ClientBidiReactor"};
 }
 
 // `text` with the parts of the stream's shape filled in: "@stream@", "@types@", "@params@", "@args@",
-// "@factory@".
+// "@factory@", "@async_params@", "@async_args@", "@reactor@".
 void PrintStreamShape(Printer& out, const MethodDescriptor& method, const std::string& text) {
   const StreamShape shape = ShapeOf(KindOf(method));
   const Variables parts = {{"stream", shape.stream},
                            {"types", shape.types},
                            {"params", shape.params},
                            {"args", shape.args},
-                           {"factory", shape.factory}};
+                           {"factory", shape.factory},
+                           {"async_params", shape.async_params},
+                           {"async_args", shape.async_args},
+                           {"reactor", shape.reactor}};
   std::string filled;
   for (size_t at = 0; at < text.size();) {
     const size_t open = text.find('@', at);
@@ -124,6 +134,50 @@ void DefineStubMethod(Printer& out, const MethodDescriptor& method) {
   }
 }
 
+// The callback form: of the interface (pure) or of the stub (override).
+void DeclareAsyncMethod(Printer& out, const MethodDescriptor& method, const std::string& before, const std::string& after) {
+  if (KindOf(method) == Kind::kUnary) {
+    const Variables variables = MethodVariables(method);
+    for (const char* last : {"::std::function<void(::ipcrpc::Status)> on_done", "::ipcrpc::ClientUnaryReactor* reactor"}) {
+      const std::string text = before +
+                               "void $Method$(::ipcrpc::ClientContext* context, const $Request$* request,\n"
+                               "    $Response$* response, " + last + ")" + after + ";\n";
+      out.Print(variables, text.c_str());
+    }
+  } else {
+    PrintStreamShape(out, method,
+                     before + "void $Method$(::ipcrpc::ClientContext* context,@async_params@\n"
+                     "    ::ipcrpc::@reactor@<@types@>* reactor)" + after + ";\n");
+  }
+}
+
+void DefineAsyncMethod(Printer& out, const MethodDescriptor& method) {
+  if (KindOf(method) == Kind::kUnary) {
+    Variables variables = MethodVariables(method);
+    for (const auto& [type, name] : {std::pair{"::std::function<void(::ipcrpc::Status)>", "on_done"},
+                                     std::pair{"::ipcrpc::ClientUnaryReactor*", "reactor"}}) {
+      variables["last"] = type;
+      variables["name"] = name;
+      variables["passed"] = variables["name"] == "on_done" ? "::std::move(on_done)" : "reactor";
+      out.Print(variables,
+                "\n"
+                "void $Service$::Stub::async::$Method$(::ipcrpc::ClientContext* context, const $Request$* request,\n"
+                "    $Response$* response, $last$ $name$) {\n"
+                "  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_$Method$_, context, request,\n"
+                "                                        response, $passed$);\n"
+                "}\n");
+    }
+  } else {
+    PrintStreamShape(out, method,
+                     "\n"
+                     "void $Service$::Stub::async::$Method$(::ipcrpc::ClientContext* context,@async_params@\n"
+                     "    ::ipcrpc::@reactor@<@types@>* reactor) {\n"
+                     "  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_$Method$_, context,@async_args@ "
+                     "reactor);\n"
+                     "}\n");
+  }
+}
+
 bool HasStreams(const ServiceDescriptor& service) {
   for (int i = 0; i < service.method_count(); ++i) {
     if (KindOf(*service.method(i)) != Kind::kUnary) return true;
@@ -143,6 +197,21 @@ void DeclareStubInterface(Printer& out, const ServiceDescriptor& service) {
     out.Print("\n");
     DeclareInterfaceMethod(out, *service.method(i));
   }
+  out.Print(
+      "\n"
+      "// The callback form: nobody waits, reactors and functions are told.\n"
+      "class async_interface {\n"
+      " public:\n"
+      "  virtual ~async_interface() = default;\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareAsyncMethod(out, *service.method(i), "virtual ", " = 0");
+  out.Outdent();
+  out.Print(
+      "};\n"
+      "using experimental_async_interface = async_interface;\n"
+      "// Null where there is none, in a mock that has not made one.\n"
+      "virtual class async_interface* async() { return nullptr; }\n"
+      "class async_interface* experimental_async() { return async(); }\n");
   out.Outdent();
   if (HasStreams(service)) out.Print("\n private:\n");
   out.Indent();
@@ -160,12 +229,28 @@ void DeclareStub(Printer& out, const ServiceDescriptor& service) {
   if (service.method_count() > 0) out.Print("\n");
   out.Indent();
   for (int i = 0; i < service.method_count(); ++i) DeclareStubMethod(out, *service.method(i));
+  out.Print(
+      "\n"
+      "class async final : public StubInterface::async_interface {\n"
+      " public:\n"
+      "  explicit async(Stub* stub) : stub_(stub) {}\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareAsyncMethod(out, *service.method(i), "", " override");
+  out.Outdent();
+  out.Print(
+      "\n"
+      " private:\n"
+      "  [[maybe_unused]] Stub* const stub_;\n"
+      "};\n"
+      "class async* async() override { return &async_stub_; }\n");
   out.Outdent();
   out.Print("\n private:\n");
   out.Indent();
   for (int i = 0; i < service.method_count(); ++i) DeclareStubRaw(out, *service.method(i));
   if (HasStreams(service)) out.Print("\n");
-  out.Print("const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;\n");
+  out.Print(
+      "const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;\n"
+      "class async async_stub_{this};\n");
   for (int i = 0; i < service.method_count(); ++i) {
     out.Print(MethodVariables(*service.method(i)),
               "const ::ipcrpc::internal::RpcMethod rpcmethod_$Method$_;\n");
@@ -206,7 +291,10 @@ void DefineStub(Printer& out, const ServiceDescriptor& service) {
         "      rpcmethod_$Method$_($Service$_method_names[$index$], ::ipcrpc::internal::RpcMethod::$kind$)");
   }
   out.Print(" {}\n");
-  for (int i = 0; i < service.method_count(); ++i) DefineStubMethod(out, *service.method(i));
+  for (int i = 0; i < service.method_count(); ++i) {
+    DefineStubMethod(out, *service.method(i));
+    DefineAsyncMethod(out, *service.method(i));
+  }
 }
 
 }  // namespace ipcrpc::codegen

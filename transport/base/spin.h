@@ -35,7 +35,7 @@ class Yielder {
   bool YieldUntil(Ready&& ready);
 
  private:
-  static constexpr int kTries = 3;
+  static constexpr int kTries = 24;
   static constexpr uint32_t kMissesInARow = 8;  // then it does not pay
   static constexpr uint32_t kRetryEvery = 64;
 

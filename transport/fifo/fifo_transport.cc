@@ -29,8 +29,7 @@ constexpr Capabilities kCapabilities = {
 constexpr std::string_view kUp = ".up";      // client to server
 constexpr std::string_view kDown = ".down";  // server to client
 
-// Never blocks, whoever else has it open or has not: for writing it is opened O_RDWR, too, which needs no reader, and
-// gives no SIGPIPE. That the peer is gone shows at the other FIFO, which nobody writes to any more.
+// Never blocks, whoever else has it open or has not: for writing it is opened O_RDWR, too, which needs no reader.
 absl::StatusOr<StreamDescriptor> OpenFifo(const std::string& path, int access,
                                           StreamDescriptor::Use use = StreamDescriptor::Use::kOwn) {
   UniqueFd fd(open(path.c_str(), access | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY));
@@ -40,7 +39,8 @@ absl::StatusOr<StreamDescriptor> OpenFifo(const std::string& path, int access,
   return StreamDescriptor(std::move(fd), use);
 }
 
-absl::StatusOr<StreamDescriptor> MakeFifo(const std::string& path, int open_for, const Access& access) {
+absl::StatusOr<StreamDescriptor> MakeFifo(const std::string& path, int open_for, const Access& access,
+                                          StreamDescriptor::Use use = StreamDescriptor::Use::kOwn) {
   if (mkfifo(path.c_str(), 0600) != 0) {
     const std::string what = Cat("cannot make the FIFO ", path, ": ", strerror(errno));
     if (errno == EEXIST) return absl::AlreadyExistsError(what);
@@ -48,7 +48,7 @@ absl::StatusOr<StreamDescriptor> MakeFifo(const std::string& path, int open_for,
     if (errno == ENOSPC || errno == EDQUOT) return absl::ResourceExhaustedError(what);
     return absl::ErrnoToStatus(errno, what);
   }
-  absl::StatusOr<StreamDescriptor> made = OpenFifo(path, open_for);
+  absl::StatusOr<StreamDescriptor> made = OpenFifo(path, open_for, use);
   absl::Status status = made.status();
   if (made.ok()) status = rendezvous::Grant(made->fd(), access, path);
   if (status.ok()) return made;
@@ -78,7 +78,7 @@ class Fifo final : public rendezvous::Mechanism {
   // Without O_RDWR, which would need the right to read: it fails when nobody reads there.
   absl::StatusOr<std::unique_ptr<stream::Medium>> OpenPlace(const std::string& path,
                                                             const std::string&) const override {
-    absl::StatusOr<StreamDescriptor> fifo = OpenFifo(path, O_WRONLY, StreamDescriptor::Use::kWrite);
+    absl::StatusOr<StreamDescriptor> fifo = OpenFifo(path, O_WRONLY);
     if (fifo.ok()) return std::make_unique<DescriptorMedium>(StreamDescriptor(), *std::move(fifo));
     if (errno == ENXIO) return absl::UnavailableError(Cat(path, ": nobody listens there (its server is gone)"));
     if (errno == ENOENT) return absl::UnavailableError(Cat(path, " does not exist"));
@@ -90,7 +90,7 @@ class Fifo final : public rendezvous::Mechanism {
   absl::StatusOr<End> MakePair(const std::string& stem, const rendezvous::Token&, const Access& access) const override {
     absl::StatusOr<StreamDescriptor> up = MakeFifo(Cat(stem, kUp), O_RDONLY, access);
     if (!up.ok()) return up.status();
-    absl::StatusOr<StreamDescriptor> down = MakeFifo(Cat(stem, kDown), O_RDWR, access);
+    absl::StatusOr<StreamDescriptor> down = MakeFifo(Cat(stem, kDown), O_RDWR, access, StreamDescriptor::Use::kOwnWrite);
     if (!down.ok()) {
       RemoveFifo(Cat(stem, kUp));
       return down.status();
@@ -101,7 +101,7 @@ class Fifo final : public rendezvous::Mechanism {
   absl::StatusOr<End> OpenPair(const std::string& stem, const rendezvous::Token&,
                                const rendezvous::Welcome&) const override {
     ASSIGN_OR_RETURN(StreamDescriptor down, OpenFifo(Cat(stem, kDown), O_RDONLY));
-    ASSIGN_OR_RETURN(StreamDescriptor up, OpenFifo(Cat(stem, kUp), O_RDWR));
+    ASSIGN_OR_RETURN(StreamDescriptor up, OpenFifo(Cat(stem, kUp), O_RDWR, StreamDescriptor::Use::kOwnWrite));
     End end;
     end.proof.fd = up.fd();
     end.medium = std::make_unique<DescriptorMedium>(std::move(down), std::move(up));

@@ -54,7 +54,12 @@ const std::shared_ptr<IoRuntime>& IoRuntime::Default() {
 }
 
 IoRuntime::IoRuntime(IoRuntimeOptions options)
-    : options_(options), housekeeper_([this] { Tick(); }, kTickNs), workers_(options.max_workers),
+    : options_(options), housekeeper_([this] { Tick(); }, kTickNs),
+      timers_([this](int fd, std::function<void()> react) {
+        housekeeper_.Watch(fd, EPOLLIN, [react = std::move(react)](uint32_t) { react(); });
+        if (options_.threads) StartHousekeeper();
+      }),
+      workers_(options.max_workers),
       fd_(epoll_create1(EPOLL_CLOEXEC)) {
   const int pollers = !options.threads ? 1 : options.pollers > 0 ? options.pollers : DefaultPollers();
   for (int i = 0; i < pollers; ++i) {
@@ -86,11 +91,19 @@ void IoRuntime::Attach(std::shared_ptr<PollTarget> target) {
                })->get();
   target->OnAttach(lane->poller.get());
   lane->poller->Attach(std::move(target));
-  if (options_.threads) {
-    StartHousekeeper();
-    std::lock_guard lock(mu_);
-    if (!std::exchange(lane->started, true)) IPCRPC_CHECK(Drive(lane, /*stuck_in=*/0));
-  }
+  StartLane(lane);
+}
+
+Poller& IoRuntime::AnyPoller() {
+  StartLane(lanes_[0].get());
+  return *lanes_[0]->poller;
+}
+
+void IoRuntime::StartLane(Lane* lane) {
+  if (!options_.threads) return;
+  StartHousekeeper();
+  std::lock_guard lock(mu_);
+  if (!std::exchange(lane->started, true)) IPCRPC_CHECK(Drive(lane, /*stuck_in=*/0));
 }
 
 uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<void(std::unique_ptr<Link>)> on_link,
@@ -107,6 +120,14 @@ uint64_t IoRuntime::Listen(std::shared_ptr<Listener> listener, std::function<voi
 }
 
 void IoRuntime::Unlisten(uint64_t id) { housekeeper_.Unwatch(id); }
+
+uint64_t IoRuntime::Watch(int fd, std::function<void()> react) {
+  const uint64_t id = housekeeper_.Watch(fd, EPOLLIN, [react = std::move(react)](uint32_t) { react(); });
+  if (options_.threads) StartHousekeeper();
+  return id;
+}
+
+void IoRuntime::Unwatch(uint64_t id) { housekeeper_.Unwatch(id); }
 
 uint64_t IoRuntime::WatchHangup(Link& link, std::function<void()> on_hangup) {
   const Link::HangupSource source = link.hangup();

@@ -15,6 +15,7 @@
 #include "transport/link.h"
 #include "transport/runtime/housekeeper.h"
 #include "transport/runtime/poller.h"
+#include "transport/runtime/timers.h"
 #include "transport/runtime/worker_pool.h"
 
 namespace ipcrpc {
@@ -43,10 +44,21 @@ class IoRuntime {
   // After it returns neither runs any more.
   void Unlisten(uint64_t id);
 
+  // Runs `react` on the housekeeping thread whenever `fd` is readable, until Unwatch(), up to which it stays open.
+  uint64_t Watch(int fd, std::function<void()> react);
+  // After it returns `react` does not run any more, unless it is the caller itself.
+  void Unwatch(uint64_t id);
+
   // Runs `on_hangup` once when the peer of `link` hangs up, on the housekeeping thread. The link outlives it until
   // ForgetHangup().
   uint64_t WatchHangup(Link& link, std::function<void()> on_hangup);
   void ForgetHangup(uint64_t id);
+
+  // For tasks that belong to no link.
+  Poller& AnyPoller();
+
+  // On the housekeeping thread, so what runs there must not block.
+  Timers& timers() { return timers_; }
 
   // Runs `work` on a thread of its own; false at the cap.
   [[nodiscard]] bool Submit(std::function<void()> work) { return workers_.Submit(std::move(work)); }
@@ -72,6 +84,7 @@ class IoRuntime {
   struct Driver;
 
   void StartHousekeeper();
+  void StartLane(Lane* lane);
   // Starts a thread; false: the system refuses.
   bool Drive(Lane* lane, uint64_t stuck_in);
   static void* LaneMain(void* driver);
@@ -81,6 +94,7 @@ class IoRuntime {
 
   const IoRuntimeOptions options_;
   Housekeeper housekeeper_;
+  Timers timers_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   WorkerPool workers_;
   UniqueFd fd_;

@@ -23,6 +23,10 @@ constexpr uint64_t kHarvestEveryUs = 250;
 constexpr int kPassesPerRunOnce = 16;
 constexpr uint32_t kIncoming = EPOLLIN | EPOLLRDHUP;
 
+// Whose links this thread delivers the frames of at this moment. During a task it is none: there the poller may have
+// been given to another thread.
+thread_local Poller* delivering = nullptr;
+
 }  // namespace
 
 Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
@@ -32,9 +36,7 @@ Poller::Poller(std::function<void()> active, std::function<void(bool)> watch)
   epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, event_.get(), &event);
 }
 
-Poller::~Poller() {
-  while (tasks_head_ != nullptr) delete std::exchange(tasks_head_, tasks_head_->next_);
-}
+Poller::~Poller() = default;
 
 // ---- any thread ------------------------------------------------------------------------------
 
@@ -57,6 +59,14 @@ void Poller::Kick(PollTarget* target) {
   Wakeup();
 }
 
+void Poller::Post(PollerTask* task) {
+  if (delivering == this) return Enqueue(task);
+  task->next_ = posted_.load(std::memory_order_relaxed);
+  while (!posted_.compare_exchange_weak(task->next_, task, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+  }
+  Wakeup();
+}
+
 void Poller::Stop() {
   stop_.store(true, std::memory_order_seq_cst);
   Wakeup();
@@ -67,7 +77,11 @@ void Poller::CheckEvents() {
   if (sleep_.load(std::memory_order_seq_cst) == Sleep::kInLink) Wakeup();
 }
 
-// Whoever calls has left a command before; the driver announces its sleep before it looks for one (both seq_cst), so
+bool Poller::Called() const {
+  return commands_.load(std::memory_order_seq_cst) || posted_.load(std::memory_order_seq_cst) != nullptr;
+}
+
+// Whoever calls has left something before; the driver announces its sleep before it looks for one (both seq_cst), so
 // one of the two sees the other.
 void Poller::Wakeup() {
   switch (sleep_.load(std::memory_order_seq_cst)) {
@@ -99,6 +113,17 @@ void Poller::Enqueue(PollerTask* task) {
   tasks_tail_ = task;
 }
 
+void Poller::TakePosted() {
+  PollerTask* last_first = posted_.exchange(nullptr, std::memory_order_acquire);
+  PollerTask* in_order = nullptr;
+  while (last_first != nullptr) {
+    PollerTask* task = std::exchange(last_first, last_first->next_);
+    task->next_ = in_order;
+    in_order = task;
+  }
+  while (in_order != nullptr) Enqueue(std::exchange(in_order, in_order->next_));
+}
+
 bool Poller::RunTasks() {
   while (tasks_head_ != nullptr) {
     PollerTask* task = std::exchange(tasks_head_, tasks_head_->next_);
@@ -123,14 +148,8 @@ bool Poller::Run() {
       SleepInLink();
       continue;
     }
-    bool driving = true;
-    const auto ready = [&] {
-      driving = Pass(&busy);
-      return !driving || busy || stop_.load(std::memory_order_relaxed);
-    };
-    const bool found = !hot_.empty() && spin_.Spin(ready, [this] { return HotPeerCpu(); });
-    if (!driving) return false;
-    if (!found) SleepInEpoll();
+    const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
+    if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
   return true;
 }
@@ -145,16 +164,35 @@ void Poller::RunOnce() {
   }
   const bool cold = CoolIdle(/*all=*/true);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!cold || commands_.load(std::memory_order_seq_cst)) Wakeup();
+  if (!cold || Called()) Wakeup();
 }
 
-bool Poller::Pass(bool* busy) {
+void Poller::TakeNote() {
   if (commands_.load(std::memory_order_relaxed)) TakeCommands();
   if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) {
     Harvest(0);
   } else if (entries_.size() > hot_.size() && !hot_.empty() &&
              Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
     Harvest(0);
+  }
+  if (posted_.load(std::memory_order_relaxed) != nullptr) TakePosted();
+}
+
+bool Poller::Glance() {
+  TakeNote();
+  bool busy = tasks_head_ != nullptr;
+  for (size_t i = 0; i < hot_.size() && tasks_head_ == nullptr; ++i) {
+    if (hot_[i]->hot) busy |= PollEntry(*hot_[i], 1);
+  }
+  was_busy_ = busy;
+  return busy;
+}
+
+bool Poller::Pass(bool* busy) {
+  TakeNote();
+  if (tasks_head_ != nullptr) {
+    *busy = true;
+    if (!RunTasks()) return false;
   }
   bool left = false;
   // After a pause the first frame is dealt with before the next is looked for, which costs a cache miss.
@@ -176,12 +214,15 @@ bool Poller::Pass(bool* busy) {
 
 bool Poller::PollEntry(Entry& entry, int frames) {
   Link& link = entry.target->link();
-  switch (link.Poll(*entry.target, frames)) {
+  delivering = this;
+  const Link::Progress progress = link.Poll(*entry.target, frames);
+  if (progress == Link::Progress::kClosed) Remove(entry);
+  delivering = nullptr;
+  switch (progress) {
     case Link::Progress::kFrames:
       entry.last_busy_ticks = 0;
       return true;
     case Link::Progress::kClosed:
-      Remove(entry);
       return true;
     case Link::Progress::kIdle:
     case Link::Progress::kHeld:
@@ -270,7 +311,7 @@ void Poller::SleepInEpoll() {
   if (!CoolIdle(/*all=*/true)) return;
   SetWatched(false);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
+  if (!Called() && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
   active_();
 }
@@ -290,7 +331,7 @@ void Poller::SleepInLink() {
   }
   sleep_.store(Sleep::kInLink, std::memory_order_seq_cst);
   bool slept = false;
-  if (!commands_.load(std::memory_order_seq_cst) && !stop_.load(std::memory_order_seq_cst) &&
+  if (!Called() && !stop_.load(std::memory_order_seq_cst) &&
       !check_events_.load(std::memory_order_seq_cst)) {
     slept = target->link().Wait(kNoDeadline);
   }

@@ -37,7 +37,7 @@ class PollTarget : public FrameSink, public std::enable_shared_from_this<PollTar
   virtual void OnClosed() = 0;
 };
 
-// Something to run on the driving thread, outside of OnFrame(). Deletes or recycles itself.
+// Something to run on the driving thread, outside of OnFrame(). It keeps itself, and the runtime, until it has run.
 class PollerTask {
  public:
   virtual ~PollerTask() = default;
@@ -61,6 +61,8 @@ class Poller {
   void Attach(std::shared_ptr<PollTarget> target);
   // Makes the poller look at the target at once (it wants space, has closed, …).
   void Kick(PollTarget* target);
+  // Runs the task soon, never inside of this call. It must not be waiting already.
+  void Post(PollerTask* task);
   // Ends Run().
   void Stop();
   size_t targets() const { return target_count_.load(std::memory_order_relaxed); }
@@ -72,7 +74,7 @@ class Poller {
   // that fd() tells when to call again.
   void RunOnce();
   int fd() const { return epoll_.get(); }
-  // From FrameSink::OnFrame(): runs once the link's turn is over.
+  // From FrameSink::OnFrame(): runs once the link's turn is over. Post() does this by itself where it can.
   void Enqueue(PollerTask* task);
 
   // ---- the housekeeper
@@ -95,7 +97,12 @@ class Poller {
   using EntryPtr = std::shared_ptr<Entry>;
 
   bool Pass(bool* busy);        // false: no longer driving
+  // As Pass(), but leaves the tasks that come of it to the next one: for where there is something of the poller on the
+  // stack. True: there is something to do.
+  bool Glance();
+  void TakeNote();
   bool RunTasks();              // false: no longer driving
+  void TakePosted();
   bool PollEntry(Entry& entry, int frames);  // true: it was busy
   void TakeCommands();
   void Harvest(int timeout_ms);
@@ -107,6 +114,8 @@ class Poller {
   bool SleepsInLink() const;
   void Watch(Entry& entry, uint32_t events);
   void Remove(Entry& entry);
+  // Something was left for the driver that wakes it.
+  bool Called() const;
   void Wakeup();
   void SetWatched(bool watched);
   int HotPeerCpu() const;
@@ -132,6 +141,7 @@ class Poller {
   std::atomic<Sleep> sleep_{Sleep::kAwake};
   std::atomic<bool> check_events_{false};
   std::atomic<bool> commands_{false};
+  std::atomic<PollerTask*> posted_{nullptr};  // the last one first
   std::atomic<bool> stop_{false};
   std::atomic<size_t> target_count_{0};
   std::atomic<uint64_t> task_sequence_{0};

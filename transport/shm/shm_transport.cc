@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <list>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "transport/address_parameters.h"
@@ -81,7 +83,7 @@ class ShmListener final : public Listener {
     for (int i = 0; i < count; ++i) {
       void* const what = events[i].data.ptr;
       if (what == nullptr) {
-        AcceptSome(on_link);
+        if (!retired_) AcceptSome(on_link);
       } else if (what != &timer_) {
         // Accepting may have dropped it to make room; then it is no longer in the list.
         const auto it = std::find_if(pending_.begin(), pending_.end(), [what](const Pending& p) { return &p == what; });
@@ -89,7 +91,16 @@ class ShmListener final : public Listener {
       }
     }
     DropExpired();
+    pending_count_ = pending_.size();
   }
+
+  bool Retire() override {
+    if (!retired_.exchange(true)) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket_->fd(), nullptr);
+    return pending_count_ == 0;
+  }
+  std::vector<int> handles() const override { return socket_->handles(); }
+  absl::Status Own() override { return socket_->Own(); }
+  void Abandon() override { socket_->Abandon(); }
 
  private:
   struct Pending {
@@ -143,12 +154,20 @@ class ShmListener final : public Listener {
   const UniqueFd epoll_;
   UniqueFd timer_;
   std::list<Pending> pending_;  // oldest first
+  std::atomic<size_t> pending_count_{0};
+  std::atomic<bool> retired_{false};
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenShm(const Address& address) {
   ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
   RETURN_IF_ERROR(CheckAvailable(options.terms.parts));
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kSocket));
+  return std::make_unique<ShmListener>(address, options, std::move(socket));
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> AdoptShm(const Address& address, std::vector<UniqueFd> handles) {
+  ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Adopt(address, kSocket, std::move(handles)));
   return std::make_unique<ShmListener>(address, options, std::move(socket));
 }
 
@@ -172,6 +191,7 @@ Scheme ShmScheme() {
       .automatic = true,
       .listen = ListenShm,
       .connect = ConnectShm,
+      .adopt = AdoptShm,
   };
 }
 

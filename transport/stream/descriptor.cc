@@ -45,24 +45,36 @@ ssize_t WriteWithoutSignal(int fd, const std::byte* from, size_t size) {
   return written;
 }
 
+UniqueFd OpenAnew(int fd, int access) {
+  return UniqueFd(open(Cat("/proc/self/fd/", fd).c_str(), access | O_NONBLOCK | O_CLOEXEC));
+}
+
 }  // namespace
 
 StreamDescriptor::StreamDescriptor(UniqueFd fd, Use use) : fd_(std::move(fd)) {
+  struct stat info;
   if (use == Use::kOwn) {
     kind_ = Kind::kOwn;
-    return;
-  }
-  struct stat info;
-  if (fstat(fd_.get(), &info) != 0) return;
-  if (S_ISSOCK(info.st_mode)) {
+  } else if (use == Use::kOwnWrite) {
+    kind_ = Kind::kOwn;
+    may_raise_ = false;
+    if (UniqueFd writer = OpenAnew(fd_.get(), O_WRONLY); writer.valid()) reader_ = std::exchange(fd_, std::move(writer));
+  } else if (fstat(fd_.get(), &info) == 0 && S_ISSOCK(info.st_mode)) {
     kind_ = Kind::kSocket;
   } else if (S_ISFIFO(info.st_mode) && use != Use::kBoth && FeatureAllowed("pipe_reopen")) {
-    const int access = use == Use::kRead ? O_RDONLY : O_WRONLY;
-    UniqueFd own(open(Cat("/proc/self/fd/", fd_.get()).c_str(), access | O_NONBLOCK | O_CLOEXEC));
-    if (!own.valid()) return;
-    fd_ = std::move(own);
-    kind_ = Kind::kNonBlocking;
+    Reopen(use);
   }
+}
+
+void StreamDescriptor::Reopen(Use use) {
+  if (use == Use::kWrite) {
+    reader_ = OpenAnew(fd_.get(), O_RDONLY);
+    may_raise_ = !reader_.valid();
+  }
+  UniqueFd own = OpenAnew(fd_.get(), use == Use::kRead ? O_RDONLY : O_WRONLY);
+  if (!own.valid()) return;
+  fd_ = std::move(own);
+  kind_ = Kind::kOwn;
 }
 
 ssize_t StreamDescriptor::Read(std::byte* to, size_t size) const {
@@ -88,8 +100,8 @@ ssize_t StreamDescriptor::Write(const std::byte* from, size_t size) const {
       size = std::min<size_t>(size, PIPE_BUF);
     }
     const ssize_t n = kind_ == Kind::kSocket ? send(fd_.get(), from, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-                      : kind_ == Kind::kOwn  ? write(fd_.get(), from, size)
-                                             : WriteWithoutSignal(fd_.get(), from, size);
+                      : may_raise_           ? WriteWithoutSignal(fd_.get(), from, size)
+                                             : write(fd_.get(), from, size);
     if (n >= 0 || errno != EINTR) return n;
   }
 }
@@ -101,6 +113,7 @@ void StreamDescriptor::Hangup() {
     return;
   }
   KillDescriptor(fd_.get());
+  reader_.reset();
 }
 
 void KillDescriptor(int fd) {

@@ -5,8 +5,9 @@
 // never set there. Sockets have MSG_DONTWAIT; a pipe is opened anew through /proc/self/fd; anything else, and
 // a pipe where that is refused, is asked with poll() before each call.
 //
-// Whoever has opened a FIFO itself, O_NONBLOCK, says kOwn: that is left as it is. Opened O_RDWR for writing, it has a
-// reader as long as it is open, so writing raises no SIGPIPE and needs no care against it.
+// Writing to a pipe that nobody reads raises SIGPIPE, unless one holds a reader of it oneself: that is what is done here,
+// with a descriptor that is never read (and not by opening for both, since a descriptor to write to that is also a
+// reader is told of everything it writes). That the peer is gone shows at the other pipe, which nobody writes to any more.
 #pragma once
 
 #include <sys/types.h>
@@ -20,7 +21,8 @@ namespace ipcrpc::stream {
 
 class StreamDescriptor {
  public:
-  enum class Use { kRead, kWrite, kBoth, kOwn };
+  // kOwn, kOwnWrite: a FIFO that the caller has opened O_NONBLOCK and nobody else shares; for kOwnWrite O_RDWR.
+  enum class Use { kRead, kWrite, kBoth, kOwn, kOwnWrite };
 
   StreamDescriptor() = default;
   StreamDescriptor(UniqueFd fd, Use use);
@@ -35,10 +37,14 @@ class StreamDescriptor {
   void Hangup();
 
  private:
-  enum class Kind { kSocket, kNonBlocking, kOwn, kAskFirst };
+  enum class Kind { kSocket, kOwn, kAskFirst };
+
+  void Reopen(Use use);
 
   UniqueFd fd_;
+  UniqueFd reader_;  // so that writing raises no SIGPIPE
   Kind kind_ = Kind::kAskFirst;
+  bool may_raise_ = true;
 };
 
 // A socket, or a descriptor to read from and one to write to.

@@ -23,6 +23,7 @@ using stream::StreamDescriptor;
 
 // In a poll set: which descriptor it was.
 enum : uint64_t { kInput, kOutput, kDeath };
+constexpr uint32_t kIncoming = EPOLLIN | EPOLLRDHUP;
 
 // How long Wait() sleeps when nothing could tell it to stop: a held frame, or no eventfd to be had.
 constexpr int64_t kShortSleepNs = 1'000'000;
@@ -41,7 +42,7 @@ StreamLink::StreamLink(std::unique_ptr<stream::Medium> medium, Options options)
     : options_(std::move(options)), medium_(std::move(medium)) {
   if (one_socket()) return;
   poll_set_.reset(epoll_create1(EPOLL_CLOEXEC));
-  epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {.u64 = kInput}};
+  epoll_event event = {.events = kIncoming, .data = {.u64 = kInput}};
   epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->read_fd(), &event);
   // Errors are reported whatever one asks for.
   event = {.events = 0, .data = {.u64 = kOutput}};
@@ -71,6 +72,7 @@ std::byte* StreamLink::Reserve(uint32_t size, Class frame_class) {
     if (room == nullptr) {
       space_wanted_ = size;
       space_limit_ = limit;
+      space_asked_.store(true, std::memory_order_seq_cst);
     }
   }
   if (look) KickIfWaiting();
@@ -156,6 +158,7 @@ StreamLink::Progress StreamLink::Poll(FrameSink& sink, int max_frames) {
     {
       const std::lock_guard lock(out_mu_);
       space_wanted_ = 0;
+      space_asked_.store(false, std::memory_order_seq_cst);
     }
     sink.OnSpace();
   }
@@ -209,6 +212,7 @@ StreamLink::Progress StreamLink::Fault(absl::Status why) {
 }
 
 bool StreamLink::SpaceDue() {
+  if (!space_asked_.load(std::memory_order_seq_cst)) return false;
   const std::lock_guard lock(out_mu_);
   return space_wanted_ != 0 && (out_broken_ || out_.Fits(space_wanted_, space_limit_));
 }
@@ -217,7 +221,10 @@ bool StreamLink::Wait(int64_t deadline_ns) {
   if (TakeKick() || closed_.load(std::memory_order_acquire) || (!held_ && in_.HasFrame())) return false;
   const bool reads_next = !held_ && !want_write_.load(std::memory_order_relaxed) &&
                           !peer_gone_.load(std::memory_order_acquire);
-  if (reads_next && yielder_.YieldUntil([this] { return CameWhileYielding(); })) return false;
+  if (reads_next && yielder_.YieldUntil([this] { return CameWhileYielding(); })) {
+    WatchInput(false);
+    return false;
+  }
   if (!kick_fd_.valid()) kick_fd_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   // Announce, then look: whoever has something to say sets it first and then looks for the announcement.
   // (SpaceDue() does so under out_mu_, which those who make space hold before they look.)
@@ -228,6 +235,13 @@ bool StreamLink::Wait(int64_t deadline_ns) {
   waiting_.store(false, std::memory_order_seq_cst);
   TakeKick();
   return sleep;
+}
+
+void StreamLink::WatchInput(bool watch) {
+  if (input_watched_ == watch || !poll_set_.valid()) return;
+  input_watched_ = watch;
+  epoll_event event = {.events = watch ? kIncoming : 0u, .data = {.u64 = kInput}};
+  epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, medium_->read_fd(), &event);
 }
 
 // What an error or the end means is for Poll() to find out, which reads again.
@@ -280,6 +294,7 @@ bool StreamLink::BeginSleep() {
   if (TakeKick() || closed_.load(std::memory_order_acquire) || peer_gone_.load(std::memory_order_acquire))
     return false;
   if (held_ || in_.HasFrame() || SpaceDue() || !medium_->Arm()) return false;
+  WatchInput(true);
   in_.Trim();
   const std::lock_guard lock(out_mu_);
   out_.Trim();

@@ -94,6 +94,7 @@ class StreamLink final : public Link {
   void KickIfWaiting();
   void NoteDeath();
   bool CameWhileYielding();
+  void WatchInput(bool watch);
   void SleepInPoll(int64_t deadline_ns);
 
   // constant
@@ -106,6 +107,7 @@ class StreamLink final : public Link {
   stream::InBuffer in_;
   bool drained_ = false;  // the last read took all there was
   bool held_ = false;
+  bool input_watched_ = true;  // in poll_set_; not while this thread waits by itself, as each arrival would cost a look there
   Yielder yielder_;
   UniqueFd kick_fd_;  // an eventfd; made by the first Wait() that has to sleep
 
@@ -117,7 +119,8 @@ class StreamLink final : public Link {
   size_t space_limit_ = 0;
 
   // any thread
-  std::atomic<bool> want_write_{false};  // written under out_mu_
+  std::atomic<bool> want_write_{false};   // written under out_mu_
+  std::atomic<bool> space_asked_{false};  // space_wanted_ != 0; written under out_mu_
   std::atomic<bool> waiting_{false};     // the holder of the receive role sleeps, or is about to, in Wait()
   std::atomic<bool> kicked_{false};
   std::atomic<bool> peer_gone_{false};

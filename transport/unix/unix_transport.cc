@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <utility>
+#include <vector>
 
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
@@ -39,7 +41,7 @@ class UnixListener final : public Listener {
   int fd() const override { return socket_->fd(); }
 
   void OnReadable(const std::function<void(std::unique_ptr<Link>)>& on_link) override {
-    for (int i = 0; i < kAcceptsPerVisit; ++i) {
+    for (int i = 0; i < kAcceptsPerVisit && !retired_; ++i) {
       absl::StatusOr<UniqueFd> fd = socket_->Accept();
       if (!fd.ok()) continue;  // that client sees a hang-up
       if (!fd->valid()) return;
@@ -48,9 +50,18 @@ class UnixListener final : public Listener {
     }
   }
 
+  bool Retire() override {
+    retired_ = true;
+    return true;
+  }
+  std::vector<int> handles() const override { return socket_->handles(); }
+  absl::Status Own() override { return socket_->Own(); }
+  void Abandon() override { socket_->Abandon(); }
+
  private:
   const Address address_;
   const std::unique_ptr<UnixListenSocket> socket_;
+  std::atomic<bool> retired_{false};
   const int buffer_;
 };
 
@@ -59,6 +70,12 @@ absl::StatusOr<std::unique_ptr<Listener>> ListenUnix(const Address& address) {
   ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Bind(address, kKind));
   // Now rather than with each client: the listening socket's own sizes do not matter.
   RETURN_IF_ERROR(stream::SetBuffer(socket->fd(), buffer));
+  return std::make_unique<UnixListener>(address, std::move(socket), buffer);
+}
+
+absl::StatusOr<std::unique_ptr<Listener>> AdoptUnix(const Address& address, std::vector<UniqueFd> handles) {
+  ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
+  ASSIGN_OR_RETURN(std::unique_ptr<UnixListenSocket> socket, UnixListenSocket::Adopt(address, kKind, std::move(handles)));
   return std::make_unique<UnixListener>(address, std::move(socket), buffer);
 }
 
@@ -80,6 +97,7 @@ const Scheme& UnixScheme() {
       .automatic = true,
       .listen = ListenUnix,
       .connect = ConnectUnix,
+      .adopt = AdoptUnix,
   };
   return kScheme;
 }

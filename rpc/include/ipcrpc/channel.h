@@ -22,8 +22,7 @@ inline std::shared_ptr<ChannelCredentials> InsecureChannelCredentials() {
   return std::make_shared<ChannelCredentials>();
 }
 
-// Options of a channel or server, by key. Ours: "ipcrpc.initial_reconnect_backoff_ms", "ipcrpc.min_reconnect_backoff_ms",
-// "ipcrpc.max_reconnect_backoff_ms", "ipcrpc.max_receive_message_length", "ipcrpc.max_send_message_length" (bytes, -1 unlimited).
+// Options of a channel or server, by key: see ipcrpc/argument_names.h.
 // Unknown keys are kept and ignored.
 class IPCRPC_EXPORT ChannelArguments {
  public:
@@ -31,6 +30,9 @@ class IPCRPC_EXPORT ChannelArguments {
   void SetString(const std::string& key, const std::string& value) { values_[key] = value; }
   void SetMaxReceiveMessageSize(int bytes) { SetInt("ipcrpc.max_receive_message_length", bytes); }
   void SetMaxSendMessageSize(int bytes) { SetInt("ipcrpc.max_send_message_length", bytes); }
+  void SetLoadBalancingPolicyName(const std::string& name) { SetString("ipcrpc.lb_policy_name", name); }
+  void SetServiceConfigJSON(const std::string& json) { SetString("ipcrpc.service_config", json); }
+  void SetUserAgentPrefix(const std::string& prefix) { SetString("ipcrpc.primary_user_agent", prefix); }
 
   int GetInt(const std::string& key, int otherwise) const;
   const std::map<std::string, std::variant<int, std::string>>& values() const { return values_; }

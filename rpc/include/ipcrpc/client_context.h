@@ -17,9 +17,11 @@
 
 namespace ipcrpc {
 
+class CallbackServerContext;
 class ServerContext;
+class ServerContextBase;
 namespace internal {
-class ClientCallImpl;
+class ClientCallCore;
 class CancelTarget;
 }
 
@@ -30,6 +32,11 @@ class PropagationOptions {
   PropagationOptions& disable_deadline_propagation() { deadline_ = false; return *this; }
   PropagationOptions& enable_cancellation_propagation() { cancellation_ = true; return *this; }
   PropagationOptions& disable_cancellation_propagation() { cancellation_ = false; return *this; }
+  // Taken for compatibility: nothing is traced across calls.
+  PropagationOptions& enable_census_stats_propagation() { return *this; }
+  PropagationOptions& disable_census_stats_propagation() { return *this; }
+  PropagationOptions& enable_census_tracing_propagation() { return *this; }
+  PropagationOptions& disable_census_tracing_propagation() { return *this; }
   bool deadline() const { return deadline_; }
   bool cancellation() const { return cancellation_; }
 
@@ -50,6 +57,8 @@ class IPCRPC_EXPORT ClientContext {
   // A context for a call made while serving another: deadline and cancellation pass on, unless switched off.
   static std::unique_ptr<ClientContext> FromServerContext(const ServerContext& server_context,
                                                           PropagationOptions options = PropagationOptions());
+  static std::unique_ptr<ClientContext> FromCallbackServerContext(const CallbackServerContext& server_context,
+                                                                  PropagationOptions options = PropagationOptions());
 
   // Sends `key: value` with the call. Keys: lower-case letters, digits, '-', '_', '.'; those that end in "-bin"
   // carry any bytes, others printable ASCII. Repeatable; the order of values is kept.
@@ -83,7 +92,9 @@ class IPCRPC_EXPORT ClientContext {
   std::string peer() const;
 
  private:
-  friend class internal::ClientCallImpl;
+  friend class internal::ClientCallCore;
+
+  static std::unique_ptr<ClientContext> FromBase(const ServerContextBase& server_context, PropagationOptions options);
 
   std::multimap<std::string, std::string> send_metadata_;  // equal keys keep their order
   int64_t deadline_ns_ = internal::kNoDeadlineNs;

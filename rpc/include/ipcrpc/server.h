@@ -28,6 +28,11 @@ class IPCRPC_EXPORT Service {
  protected:
   // In the constructor of a generated service, in the order of the .proto.
   void AddMethod(std::unique_ptr<internal::RpcServiceMethod> method) { methods_.push_back(std::move(method)); }
+  // By a generated layer on top: the method of that index in the .proto has this handler instead.
+  void MarkMethodCallback(int index, std::unique_ptr<internal::MethodHandler> handler) {
+    methods_[static_cast<size_t>(index)]->set_handler(std::move(handler));
+  }
+  internal::MethodHandler* GetHandler(int index) const { return methods_[static_cast<size_t>(index)]->handler(); }
 
  private:
   std::vector<std::unique_ptr<internal::RpcServiceMethod>> methods_;
@@ -48,9 +53,15 @@ class IPCRPC_EXPORT Server {
   void Shutdown(const T& deadline) {
     ShutdownNs(internal::ToMonotonicNs(deadline));
   }
-  // Blocks until a shutdown is complete. A server all of whose addresses are good for one client (stdio:, pipe:,
-  // socketpair:) shuts down here once they have hung up: nobody else can come.
+  // Blocks until a shutdown is complete, also one that a successor has asked for (see ServerBuilder::SetTakeOver). A server
+  // all of whose addresses are good for one client (stdio:, pipe:, socketpair:) shuts down here once they have hung up:
+  // nobody else can come.
   virtual void Wait() = 0;
+  // A successor has taken over: this server accepts nobody any more, finishes its calls, and Wait() returns then.
+  virtual bool relieved() const = 0;
+
+  // A channel to this server within the process, by no address that others know.
+  virtual std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) = 0;
 
  private:
   virtual void ShutdownNs(int64_t deadline_ns) = 0;
@@ -70,11 +81,21 @@ class IPCRPC_EXPORT ServerBuilder {
   ServerBuilder& RegisterService(Service* service);
   ServerBuilder& SetMaxReceiveMessageSize(int bytes);
   ServerBuilder& SetMaxSendMessageSize(int bytes);
+  ServerBuilder& SetMaxMessageSize(int bytes) { return SetMaxReceiveMessageSize(bytes); }
   ServerBuilder& AddChannelArgument(const std::string& key, int value);
   ServerBuilder& AddChannelArgument(const std::string& key, const std::string& value);
 
+  // Taken for compatibility: the runtime has its own measure of threads (Runtime::WithThreads()).
+  enum SyncServerOption { NUM_CQS, MIN_POLLERS, MAX_POLLERS, CQ_TIMEOUT_MSEC };
+  ServerBuilder& SetSyncServerOption(SyncServerOption, int) { return *this; }
+
   // Served by this runtime instead of the process's default one.
   ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);
+
+  // Hot restart. Where a living server of the same user has an address of this one, and was made with this too, this one takes
+  // all its addresses over instead of failing; and this one lets a successor do so. The one that is relieved goes on
+  // until its successor is ready, then finishes its calls; no client is refused, and no call lost. See docs/operations.md.
+  ServerBuilder& SetTakeOver(bool allowed);
 
   // Null when an address cannot be bound or two services have the same name; error() says which and why.
   std::unique_ptr<Server> BuildAndStart();

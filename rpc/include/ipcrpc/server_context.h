@@ -13,13 +13,17 @@
 
 #include "ipcrpc/export.h"
 #include "ipcrpc/string_ref.h"
+#include "ipcrpc/support/message_allocator.h"
+#include "ipcrpc/support/server_callback.h"
 #include "ipcrpc/time_point.h"
 
 namespace ipcrpc {
 
 class ClientContext;
 namespace internal {
-class ServerCallImpl;
+class ServerCallCore;
+template <class Request, class Response>
+class CallbackUnaryHandler;
 }
 
 // What is known of the peer's identity, in gRPC's form: properties by name. Here "uid", "gid", "pid" and
@@ -40,13 +44,11 @@ class IPCRPC_EXPORT AuthContext {
   std::multimap<std::string, std::string> properties_;
 };
 
-// Valid for the length of the handler. IsCancelled() and TryCancel() by any thread; the rest by the handler's.
-class IPCRPC_EXPORT ServerContext {
+// What both kinds of handlers are given.
+class IPCRPC_EXPORT ServerContextBase {
  public:
-  ServerContext();
-  ~ServerContext();
-  ServerContext(const ServerContext&) = delete;
-  ServerContext& operator=(const ServerContext&) = delete;
+  ServerContextBase(const ServerContextBase&) = delete;
+  ServerContextBase& operator=(const ServerContextBase&) = delete;
 
   const std::multimap<string_ref, string_ref>& client_metadata() const;
 
@@ -60,7 +62,7 @@ class IPCRPC_EXPORT ServerContext {
   // Not in gRPC: a stop is requested when the client is gone or has cancelled, so that a handler which waits for something
   // else than its client can be woken. A passed deadline requests none: bound the wait by deadline(). By the handler's thread.
   std::stop_token stop_token() const;
-  // The client gets CANCELLED whatever the handler returns.
+  // The client gets CANCELLED whatever the handler says.
   void TryCancel() const;
 
   // The client's; time_point::max() without one.
@@ -69,8 +71,12 @@ class IPCRPC_EXPORT ServerContext {
   std::string peer() const;
   std::shared_ptr<const AuthContext> auth_context() const;
 
+ protected:
+  ServerContextBase();
+  ~ServerContextBase();
+
  private:
-  friend class internal::ServerCallImpl;
+  friend class internal::ServerCallCore;
   friend class ClientContext;
 
   int64_t deadline_ns_ = internal::kNoDeadlineNs;
@@ -79,7 +85,33 @@ class IPCRPC_EXPORT ServerContext {
   std::string client_block_;
   mutable std::multimap<string_ref, string_ref> client_metadata_;
   mutable bool client_parsed_ = false;
-  internal::ServerCallImpl* call_ = nullptr;  // null when made by a test: nothing is ever cancelled
+  internal::ServerCallCore* call_ = nullptr;  // null when made by a test: nothing is ever cancelled
+};
+
+// Of a handler that runs from the begin of its call to the end. Valid for its length. IsCancelled() and TryCancel() by any
+// thread; the rest by the handler's.
+class ServerContext : public ServerContextBase {};
+
+// Of a callback handler. Valid until its reactor's OnDone() has returned. IsCancelled() and TryCancel() by any thread; the
+// rest by one at a time, and initial metadata before they are sent.
+class CallbackServerContext : public ServerContextBase {
+ public:
+  // For unary methods: a reactor that reacts to nothing, to be finished by the handler or later.
+  ServerUnaryReactor* DefaultReactor() { return &default_reactor_; }
+
+  // What holds the messages of a unary call; a MessageAllocator's holder where one is set.
+  RpcAllocatorState* GetRpcAllocatorState() { return allocator_state_; }
+
+ private:
+  template <class Request, class Response>
+  friend class internal::CallbackUnaryHandler;
+
+  class Reactor final : public ServerUnaryReactor {
+    void OnDone() override {}
+  };
+
+  Reactor default_reactor_;
+  RpcAllocatorState* allocator_state_ = nullptr;
 };
 
 }  // namespace ipcrpc

@@ -15,9 +15,14 @@ class WriteOptions {
   WriteOptions& clear_last_message() { return Set(last_message_, false); }
   bool is_last_message() const { return last_message_; }
 
+  WriteOptions& set_corked() { return set_buffer_hint(); }
+  WriteOptions& clear_corked() { return clear_buffer_hint(); }
+  bool is_corked() const { return get_buffer_hint(); }
+
   // Taken for compatibility: nothing is compressed on one machine.
   WriteOptions& set_no_compression() { return *this; }
   WriteOptions& clear_no_compression() { return *this; }
+  bool get_no_compression() const { return true; }
   WriteOptions& set_write_through() { return *this; }
   WriteOptions& clear_write_through() { return *this; }
 

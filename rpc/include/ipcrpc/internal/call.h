@@ -18,8 +18,13 @@ namespace ipcrpc {
 class ChannelInterface;
 class ClientContext;
 class ServerContext;
+namespace rpc {
+class RunTimes;
+}
 
 namespace internal {
+
+class ServerCallbackCall;
 
 // A message to send, whatever its type. `size` is called once, just before `write`, which fills exactly so many
 // bytes; the memory may be the ring itself, so it is write-only.
@@ -47,11 +52,14 @@ class IPCRPC_EXPORT RpcMethod {
   RpcType method_type() const { return type_; }
   // Same name, same id, in this process.
   uint32_t id() const { return id_; }
+  // How long the reactions to its calls take in this process.
+  rpc::RunTimes& times() const { return *times_; }
 
  private:
   const char* name_;
   RpcType type_;
   uint32_t id_;
+  rpc::RunTimes* times_;
 };
 
 // The client's side of one call. One reading and one writing thread at a time; everything blocks until done, the
@@ -110,6 +118,10 @@ class IPCRPC_EXPORT MethodHandler {
   // Other kinds: runs the handler to its end, on a worker thread. A client-streaming handler writes its one
   // response with `call.Write` (WriteOptions().set_last_message()) before it returns OK.
   virtual Status RunStream(ServerCall& call);
+
+  // Whether calls of any kind are begun with RunCallback() instead: it starts the handler and returns.
+  virtual bool is_callback() const { return false; }
+  virtual void RunCallback(ServerCallbackCall& call);
 };
 
 // One method of a service as the server knows it.

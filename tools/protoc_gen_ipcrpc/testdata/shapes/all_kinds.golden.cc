@@ -37,10 +37,27 @@ AllKinds::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channe
                                                response);
 }
 
+void AllKinds::Stub::async::Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Unary_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void AllKinds::Stub::async::Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Unary_, context, request,
+                                        response, reactor);
+}
+
 ::ipcrpc::ClientWriter<::shapes::v1::Request_Part>* AllKinds::Stub::UploadRaw(
     ::ipcrpc::ClientContext* context, ::shapes::v1::Response* response) {
   return ::ipcrpc::internal::ClientWriterFactory<::shapes::v1::Request_Part>::Create(
       channel_.get(), rpcmethod_Upload_, context, response);
+}
+
+void AllKinds::Stub::async::Upload(::ipcrpc::ClientContext* context, ::shapes::v1::Response* response,
+    ::ipcrpc::ClientWriteReactor<::shapes::v1::Request_Part>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_Upload_, context, response, reactor);
 }
 
 ::ipcrpc::ClientReader<::shapes::v1::Request_Part>* AllKinds::Stub::DownloadRaw(
@@ -49,16 +66,38 @@ AllKinds::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channe
       channel_.get(), rpcmethod_Download_, context, request);
 }
 
+void AllKinds::Stub::async::Download(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::ipcrpc::ClientReadReactor<::shapes::v1::Request_Part>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_Download_, context, request, reactor);
+}
+
 ::ipcrpc::ClientReaderWriter<::shapes::v1::Request, ::shapes::v1::Response>* AllKinds::Stub::ChatRaw(
     ::ipcrpc::ClientContext* context) {
   return ::ipcrpc::internal::ClientReaderWriterFactory<::shapes::v1::Request, ::shapes::v1::Response>::Create(
       channel_.get(), rpcmethod_Chat_, context);
 }
 
+void AllKinds::Stub::async::Chat(::ipcrpc::ClientContext* context,
+    ::ipcrpc::ClientBidiReactor<::shapes::v1::Request, ::shapes::v1::Response>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_Chat_, context, reactor);
+}
+
 ::ipcrpc::Status AllKinds::Stub::Foreign(::ipcrpc::ClientContext* context,
     const ::google::protobuf::Empty& request, ::elsewhere::Outer_Inner* response) {
   return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_Foreign_, context, request,
                                                response);
+}
+
+void AllKinds::Stub::async::Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+    ::elsewhere::Outer_Inner* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Foreign_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void AllKinds::Stub::async::Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+    ::elsewhere::Outer_Inner* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Foreign_, context, request,
+                                        response, reactor);
 }
 
 AllKinds::Service::Service() {
@@ -138,10 +177,34 @@ Second::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
                                                response);
 }
 
+void Second::Stub::async::ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_ZLast_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void Second::Stub::async::ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_ZLast_, context, request,
+                                        response, reactor);
+}
+
 ::ipcrpc::Status Second::Stub::AFirst(::ipcrpc::ClientContext* context,
     const ::shapes::v1::Request& request, ::shapes::v1::Response* response) {
   return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_AFirst_, context, request,
                                                response);
+}
+
+void Second::Stub::async::AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_AFirst_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void Second::Stub::async::AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+    ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_AFirst_, context, request,
+                                        response, reactor);
 }
 
 Second::Service::Service() {

@@ -8,12 +8,18 @@
 #include <ipcrpc/channel.h>
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
+#include <ipcrpc/internal/callback_handler.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
+#include <ipcrpc/support/byte_buffer.h>
+#include <ipcrpc/support/client_callback.h>
+#include <ipcrpc/support/message_allocator.h>
+#include <ipcrpc/support/server_callback.h>
 #include <ipcrpc/support/stub_options.h>
 #include <ipcrpc/support/sync_stream.h>
 
+#include <functional>
 #include <memory>
 
 #include "shapes/all_kinds.pb.h"
@@ -64,6 +70,30 @@ class AllKinds final {
     virtual ::ipcrpc::Status Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
         ::elsewhere::Outer_Inner* response) = 0;
 
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+      virtual void Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+      virtual void Upload(::ipcrpc::ClientContext* context, ::shapes::v1::Response* response,
+          ::ipcrpc::ClientWriteReactor<::shapes::v1::Request_Part>* reactor) = 0;
+      virtual void Download(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::ipcrpc::ClientReadReactor<::shapes::v1::Request_Part>* reactor) = 0;
+      virtual void Chat(::ipcrpc::ClientContext* context,
+          ::ipcrpc::ClientBidiReactor<::shapes::v1::Request, ::shapes::v1::Response>* reactor) = 0;
+      virtual void Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::elsewhere::Outer_Inner* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::elsewhere::Outer_Inner* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
+
    private:
     virtual ::ipcrpc::ClientWriterInterface<::shapes::v1::Request_Part>* UploadRaw(
         ::ipcrpc::ClientContext* context, ::shapes::v1::Response* response) = 0;
@@ -98,6 +128,29 @@ class AllKinds final {
     ::ipcrpc::Status Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
         ::elsewhere::Outer_Inner* response) override;
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+      void Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+      void Upload(::ipcrpc::ClientContext* context, ::shapes::v1::Response* response,
+          ::ipcrpc::ClientWriteReactor<::shapes::v1::Request_Part>* reactor) override;
+      void Download(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::ipcrpc::ClientReadReactor<::shapes::v1::Request_Part>* reactor) override;
+      void Chat(::ipcrpc::ClientContext* context,
+          ::ipcrpc::ClientBidiReactor<::shapes::v1::Request, ::shapes::v1::Response>* reactor) override;
+      void Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::elsewhere::Outer_Inner* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::elsewhere::Outer_Inner* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     ::ipcrpc::ClientWriter<::shapes::v1::Request_Part>* UploadRaw(
         ::ipcrpc::ClientContext* context, ::shapes::v1::Response* response) override;
@@ -107,6 +160,7 @@ class AllKinds final {
         ::ipcrpc::ClientContext* context) override;
 
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
     const ::ipcrpc::internal::RpcMethod rpcmethod_Unary_;
     const ::ipcrpc::internal::RpcMethod rpcmethod_Upload_;
     const ::ipcrpc::internal::RpcMethod rpcmethod_Download_;
@@ -146,6 +200,177 @@ class AllKinds final {
     virtual ::ipcrpc::Status Foreign(::ipcrpc::ServerContext* context,
         const ::google::protobuf::Empty* request, ::elsewhere::Outer_Inner* response);
   };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Unary : public BaseClass {
+   public:
+    WithCallbackMethod_Unary() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Unary(args...); }));
+    }
+    void SetMessageAllocatorFor_Unary(::ipcrpc::MessageAllocator<::shapes::v1::Request, ::shapes::v1::Response>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>*>(
+          ::ipcrpc::Service::GetHandler(0))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status Unary(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Unary has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Unary(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Upload : public BaseClass {
+   public:
+    WithCallbackMethod_Upload() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackClientStreamingHandler<::shapes::v1::Request_Part, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Upload(args...); }));
+    }
+    ::ipcrpc::Status Upload(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::shapes::v1::Request_Part>* /*reader*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Upload has a callback handler");
+    }
+    virtual ::ipcrpc::ServerReadReactor<::shapes::v1::Request_Part>* Upload(
+        ::ipcrpc::CallbackServerContext* /*context*/, ::shapes::v1::Response* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Download : public BaseClass {
+   public:
+    WithCallbackMethod_Download() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<::ipcrpc::internal::CallbackServerStreamingHandler<::shapes::v1::Request, ::shapes::v1::Request_Part>>(
+              [this](auto*... args) { return this->Download(args...); }));
+    }
+    ::ipcrpc::Status Download(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::ipcrpc::ServerWriter<::shapes::v1::Request_Part>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Download has a callback handler");
+    }
+    virtual ::ipcrpc::ServerWriteReactor<::shapes::v1::Request_Part>* Download(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Chat : public BaseClass {
+   public:
+    WithCallbackMethod_Chat() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<::ipcrpc::internal::CallbackBidiHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Chat(args...); }));
+    }
+    ::ipcrpc::Status Chat(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::shapes::v1::Response, ::shapes::v1::Request>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Chat has a callback handler");
+    }
+    virtual ::ipcrpc::ServerBidiReactor<::shapes::v1::Request, ::shapes::v1::Response>* Chat(
+        ::ipcrpc::CallbackServerContext* /*context*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Foreign : public BaseClass {
+   public:
+    WithCallbackMethod_Foreign() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::google::protobuf::Empty, ::elsewhere::Outer_Inner>>(
+              [this](auto*... args) { return this->Foreign(args...); }));
+    }
+    void SetMessageAllocatorFor_Foreign(::ipcrpc::MessageAllocator<::google::protobuf::Empty, ::elsewhere::Outer_Inner>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::google::protobuf::Empty, ::elsewhere::Outer_Inner>*>(
+          ::ipcrpc::Service::GetHandler(4))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status Foreign(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::elsewhere::Outer_Inner* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Foreign has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Foreign(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::google::protobuf::Empty* /*request*/, ::elsewhere::Outer_Inner* /*response*/) { return nullptr; }
+  };
+
+  using CallbackService = WithCallbackMethod_Foreign<WithCallbackMethod_Chat<WithCallbackMethod_Download<WithCallbackMethod_Upload<WithCallbackMethod_Unary<Service>>>>>;
+  using ExperimentalCallbackService = CallbackService;
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Unary : public BaseClass {
+   public:
+    WithRawCallbackMethod_Unary() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Unary(args...); }));
+    }
+    ::ipcrpc::Status Unary(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Unary has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Unary(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Upload : public BaseClass {
+   public:
+    WithRawCallbackMethod_Upload() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackClientStreamingHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Upload(args...); }));
+    }
+    ::ipcrpc::Status Upload(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::shapes::v1::Request_Part>* /*reader*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Upload has a callback handler");
+    }
+    virtual ::ipcrpc::ServerReadReactor<::ipcrpc::ByteBuffer>* Upload(
+        ::ipcrpc::CallbackServerContext* /*context*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Download : public BaseClass {
+   public:
+    WithRawCallbackMethod_Download() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<::ipcrpc::internal::CallbackServerStreamingHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Download(args...); }));
+    }
+    ::ipcrpc::Status Download(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::ipcrpc::ServerWriter<::shapes::v1::Request_Part>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Download has a callback handler");
+    }
+    virtual ::ipcrpc::ServerWriteReactor<::ipcrpc::ByteBuffer>* Download(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Chat : public BaseClass {
+   public:
+    WithRawCallbackMethod_Chat() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<::ipcrpc::internal::CallbackBidiHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Chat(args...); }));
+    }
+    ::ipcrpc::Status Chat(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::shapes::v1::Response, ::shapes::v1::Request>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Chat has a callback handler");
+    }
+    virtual ::ipcrpc::ServerBidiReactor<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>* Chat(
+        ::ipcrpc::CallbackServerContext* /*context*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Foreign : public BaseClass {
+   public:
+    WithRawCallbackMethod_Foreign() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Foreign(args...); }));
+    }
+    ::ipcrpc::Status Foreign(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::elsewhere::Outer_Inner* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Foreign has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Foreign(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
 };
 // Above the first method, with a blank line below: protoc calls this the service's trailing comment.
 
@@ -162,6 +387,24 @@ class Second final {
 
     virtual ::ipcrpc::Status AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request,
         ::shapes::v1::Response* response) = 0;
+
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+      virtual void ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+      virtual void AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
   };
 
   class Stub final : public StubInterface {
@@ -174,8 +417,26 @@ class Second final {
     ::ipcrpc::Status AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request,
         ::shapes::v1::Response* response) override;
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+      void ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+      void AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request* request,
+          ::shapes::v1::Response* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
     const ::ipcrpc::internal::RpcMethod rpcmethod_ZLast_;
     const ::ipcrpc::internal::RpcMethod rpcmethod_AFirst_;
   };
@@ -193,6 +454,81 @@ class Second final {
     virtual ::ipcrpc::Status AFirst(::ipcrpc::ServerContext* context,
         const ::shapes::v1::Request* request, ::shapes::v1::Response* response);
   };
+
+  template <class BaseClass>
+  class WithCallbackMethod_ZLast : public BaseClass {
+   public:
+    WithCallbackMethod_ZLast() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->ZLast(args...); }));
+    }
+    void SetMessageAllocatorFor_ZLast(::ipcrpc::MessageAllocator<::shapes::v1::Request, ::shapes::v1::Response>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>*>(
+          ::ipcrpc::Service::GetHandler(0))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status ZLast(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/ZLast has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* ZLast(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_AFirst : public BaseClass {
+   public:
+    WithCallbackMethod_AFirst() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->AFirst(args...); }));
+    }
+    void SetMessageAllocatorFor_AFirst(::ipcrpc::MessageAllocator<::shapes::v1::Request, ::shapes::v1::Response>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>*>(
+          ::ipcrpc::Service::GetHandler(1))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status AFirst(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/AFirst has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* AFirst(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return nullptr; }
+  };
+
+  using CallbackService = WithCallbackMethod_AFirst<WithCallbackMethod_ZLast<Service>>;
+  using ExperimentalCallbackService = CallbackService;
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_ZLast : public BaseClass {
+   public:
+    WithRawCallbackMethod_ZLast() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->ZLast(args...); }));
+    }
+    ::ipcrpc::Status ZLast(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/ZLast has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* ZLast(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_AFirst : public BaseClass {
+   public:
+    WithRawCallbackMethod_AFirst() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->AFirst(args...); }));
+    }
+    ::ipcrpc::Status AFirst(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/AFirst has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* AFirst(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
 };
 
 // Without methods.
@@ -203,6 +539,16 @@ class Nothing final {
   class StubInterface {
    public:
     virtual ~StubInterface() = default;
+
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
   };
 
   class Stub final : public StubInterface {
@@ -210,8 +556,18 @@ class Nothing final {
     explicit Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
                   const ::ipcrpc::StubOptions& options = ::ipcrpc::StubOptions());
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
   };
   static ::std::unique_ptr<Stub> NewStub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
                                          const ::ipcrpc::StubOptions& options = ::ipcrpc::StubOptions());
@@ -221,6 +577,9 @@ class Nothing final {
     Service();
     ~Service() override;
   };
+
+  using CallbackService = Service;
+  using ExperimentalCallbackService = CallbackService;
 };
 
 }  // namespace ipcrpc_stubs

@@ -32,6 +32,18 @@ Borrowed::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channe
                                                response);
 }
 
+void Borrowed::Stub::async::Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+    ::google::protobuf::Empty* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Ping_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void Borrowed::Stub::async::Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+    ::google::protobuf::Empty* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Ping_, context, request,
+                                        response, reactor);
+}
+
 Borrowed::Service::Service() {
   ::ipcrpc::Service::AddMethod(::std::make_unique<::ipcrpc::internal::RpcServiceMethod>(
       Borrowed_method_names[0], ::ipcrpc::internal::RpcMethod::NORMAL_RPC,

@@ -4,12 +4,18 @@
 #include <ipcrpc/channel.h>
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
+#include <ipcrpc/internal/callback_handler.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
+#include <ipcrpc/support/byte_buffer.h>
+#include <ipcrpc/support/client_callback.h>
+#include <ipcrpc/support/message_allocator.h>
+#include <ipcrpc/support/server_callback.h>
 #include <ipcrpc/support/stub_options.h>
 #include <ipcrpc/support/sync_stream.h>
 
+#include <functional>
 #include <memory>
 
 #include "shapes/borrowed.pb.h"
@@ -28,6 +34,20 @@ class Borrowed final {
 
     virtual ::ipcrpc::Status Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
         ::google::protobuf::Empty* response) = 0;
+
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+      virtual void Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::google::protobuf::Empty* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::google::protobuf::Empty* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
   };
 
   class Stub final : public StubInterface {
@@ -38,8 +58,22 @@ class Borrowed final {
     ::ipcrpc::Status Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
         ::google::protobuf::Empty* response) override;
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+      void Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::google::protobuf::Empty* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty* request,
+          ::google::protobuf::Empty* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
     const ::ipcrpc::internal::RpcMethod rpcmethod_Ping_;
   };
   static ::std::unique_ptr<Stub> NewStub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
@@ -52,6 +86,45 @@ class Borrowed final {
 
     virtual ::ipcrpc::Status Ping(::ipcrpc::ServerContext* context,
         const ::google::protobuf::Empty* request, ::google::protobuf::Empty* response);
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Ping : public BaseClass {
+   public:
+    WithCallbackMethod_Ping() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::google::protobuf::Empty, ::google::protobuf::Empty>>(
+              [this](auto*... args) { return this->Ping(args...); }));
+    }
+    void SetMessageAllocatorFor_Ping(::ipcrpc::MessageAllocator<::google::protobuf::Empty, ::google::protobuf::Empty>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::google::protobuf::Empty, ::google::protobuf::Empty>*>(
+          ::ipcrpc::Service::GetHandler(0))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status Ping(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::google::protobuf::Empty* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.borrowed.Borrowed/Ping has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Ping(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::google::protobuf::Empty* /*request*/, ::google::protobuf::Empty* /*response*/) { return nullptr; }
+  };
+
+  using CallbackService = WithCallbackMethod_Ping<Service>;
+  using ExperimentalCallbackService = CallbackService;
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Ping : public BaseClass {
+   public:
+    WithRawCallbackMethod_Ping() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Ping(args...); }));
+    }
+    ::ipcrpc::Status Ping(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::google::protobuf::Empty* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.borrowed.Borrowed/Ping has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Ping(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
 };
 

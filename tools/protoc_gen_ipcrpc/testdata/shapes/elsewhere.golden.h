@@ -4,12 +4,18 @@
 #include <ipcrpc/channel.h>
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
+#include <ipcrpc/internal/callback_handler.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
+#include <ipcrpc/support/byte_buffer.h>
+#include <ipcrpc/support/client_callback.h>
+#include <ipcrpc/support/message_allocator.h>
+#include <ipcrpc/support/server_callback.h>
 #include <ipcrpc/support/stub_options.h>
 #include <ipcrpc/support/sync_stream.h>
 
+#include <functional>
 #include <memory>
 
 #include "shapes/elsewhere.pb.h"

@@ -29,6 +29,18 @@ Scale::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
                                                response);
 }
 
+void Scale::Stub::async::Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+    ::shapes::lite::Light* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Weigh_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void Scale::Stub::async::Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+    ::shapes::lite::Light* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_Weigh_, context, request,
+                                        response, reactor);
+}
+
 Scale::Service::Service() {
   ::ipcrpc::Service::AddMethod(::std::make_unique<::ipcrpc::internal::RpcServiceMethod>(
       Scale_method_names[0], ::ipcrpc::internal::RpcMethod::NORMAL_RPC,

@@ -4,12 +4,18 @@
 #include <ipcrpc/channel.h>
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
+#include <ipcrpc/internal/callback_handler.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
+#include <ipcrpc/support/byte_buffer.h>
+#include <ipcrpc/support/client_callback.h>
+#include <ipcrpc/support/message_allocator.h>
+#include <ipcrpc/support/server_callback.h>
 #include <ipcrpc/support/stub_options.h>
 #include <ipcrpc/support/sync_stream.h>
 
+#include <functional>
 #include <memory>
 
 #include "shapes/lite.pb.h"
@@ -27,6 +33,20 @@ class Scale final {
 
     virtual ::ipcrpc::Status Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light& request,
         ::shapes::lite::Light* response) = 0;
+
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+      virtual void Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+          ::shapes::lite::Light* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+          ::shapes::lite::Light* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
   };
 
   class Stub final : public StubInterface {
@@ -37,8 +57,22 @@ class Scale final {
     ::ipcrpc::Status Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light& request,
         ::shapes::lite::Light* response) override;
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+      void Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+          ::shapes::lite::Light* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light* request,
+          ::shapes::lite::Light* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
     const ::ipcrpc::internal::RpcMethod rpcmethod_Weigh_;
   };
   static ::std::unique_ptr<Stub> NewStub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& channel,
@@ -51,6 +85,45 @@ class Scale final {
 
     virtual ::ipcrpc::Status Weigh(::ipcrpc::ServerContext* context,
         const ::shapes::lite::Light* request, ::shapes::lite::Light* response);
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Weigh : public BaseClass {
+   public:
+    WithCallbackMethod_Weigh() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::shapes::lite::Light, ::shapes::lite::Light>>(
+              [this](auto*... args) { return this->Weigh(args...); }));
+    }
+    void SetMessageAllocatorFor_Weigh(::ipcrpc::MessageAllocator<::shapes::lite::Light, ::shapes::lite::Light>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::shapes::lite::Light, ::shapes::lite::Light>*>(
+          ::ipcrpc::Service::GetHandler(0))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status Weigh(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::lite::Light* /*request*/, ::shapes::lite::Light* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.lite.Scale/Weigh has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Weigh(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::lite::Light* /*request*/, ::shapes::lite::Light* /*response*/) { return nullptr; }
+  };
+
+  using CallbackService = WithCallbackMethod_Weigh<Service>;
+  using ExperimentalCallbackService = CallbackService;
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Weigh : public BaseClass {
+   public:
+    WithRawCallbackMethod_Weigh() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Weigh(args...); }));
+    }
+    ::ipcrpc::Status Weigh(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::lite::Light* /*request*/, ::shapes::lite::Light* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.lite.Scale/Weigh has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* Weigh(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
 };
 

@@ -38,10 +38,27 @@ namespace_::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& chan
                                                response);
 }
 
+void namespace_::Stub::async::delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register__union* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_delete__, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void namespace_::Stub::async::delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register__union* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_delete__, context, request,
+                                        response, reactor);
+}
+
 ::ipcrpc::ClientWriter<::register_>* namespace_::Stub::Service_Raw(
     ::ipcrpc::ClientContext* context, ::register_* response) {
   return ::ipcrpc::internal::ClientWriterFactory<::register_>::Create(
       channel_.get(), rpcmethod_Service__, context, response);
+}
+
+void namespace_::Stub::async::Service_(::ipcrpc::ClientContext* context, ::register_* response,
+    ::ipcrpc::ClientWriteReactor<::register_>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_Service__, context, response, reactor);
 }
 
 ::ipcrpc::ClientReader<::register_>* namespace_::Stub::Stub_Raw(
@@ -50,10 +67,20 @@ namespace_::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& chan
       channel_.get(), rpcmethod_Stub__, context, request);
 }
 
+void namespace_::Stub::async::Stub_(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::ipcrpc::ClientReadReactor<::register_>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_Stub__, context, request, reactor);
+}
+
 ::ipcrpc::ClientReaderWriter<::register_, ::register_>* namespace_::Stub::new_Raw(
     ::ipcrpc::ClientContext* context) {
   return ::ipcrpc::internal::ClientReaderWriterFactory<::register_, ::register_>::Create(
       channel_.get(), rpcmethod_new__, context);
+}
+
+void namespace_::Stub::async::new_(::ipcrpc::ClientContext* context,
+    ::ipcrpc::ClientBidiReactor<::register_, ::register_>* reactor) {
+  ::ipcrpc::internal::CallbackStreamingCall(stub_->channel_.get(), stub_->rpcmethod_new__, context, reactor);
 }
 
 ::ipcrpc::Status namespace_::Stub::context(::ipcrpc::ClientContext* context,
@@ -62,10 +89,34 @@ namespace_::Stub::Stub(const ::std::shared_ptr<::ipcrpc::ChannelInterface>& chan
                                                response);
 }
 
+void namespace_::Stub::async::context(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_context_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void namespace_::Stub::async::context(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_context_, context, request,
+                                        response, reactor);
+}
+
 ::ipcrpc::Status namespace_::Stub::AddMethod(::ipcrpc::ClientContext* context,
     const ::register_& request, ::register_* response) {
   return ::ipcrpc::internal::BlockingUnaryCall(channel_.get(), rpcmethod_AddMethod_, context, request,
                                                response);
+}
+
+void namespace_::Stub::async::AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_AddMethod_, context, request,
+                                        response, ::std::move(on_done));
+}
+
+void namespace_::Stub::async::AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+    ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) {
+  ::ipcrpc::internal::CallbackUnaryCall(stub_->channel_.get(), stub_->rpcmethod_AddMethod_, context, request,
+                                        response, reactor);
 }
 
 namespace_::Service::Service() {

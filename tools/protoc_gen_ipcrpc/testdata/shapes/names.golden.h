@@ -4,12 +4,18 @@
 #include <ipcrpc/channel.h>
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
+#include <ipcrpc/internal/callback_handler.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
+#include <ipcrpc/support/byte_buffer.h>
+#include <ipcrpc/support/client_callback.h>
+#include <ipcrpc/support/message_allocator.h>
+#include <ipcrpc/support/server_callback.h>
 #include <ipcrpc/support/stub_options.h>
 #include <ipcrpc/support/sync_stream.h>
 
+#include <functional>
 #include <memory>
 
 #include "shapes/names.pb.h"
@@ -54,6 +60,34 @@ class namespace_ final {
     virtual ::ipcrpc::Status AddMethod(::ipcrpc::ClientContext* context, const ::register_& request,
         ::register_* response) = 0;
 
+    // The callback form: nobody waits, reactors and functions are told.
+    class async_interface {
+     public:
+      virtual ~async_interface() = default;
+      virtual void delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register__union* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register__union* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+      virtual void Service_(::ipcrpc::ClientContext* context, ::register_* response,
+          ::ipcrpc::ClientWriteReactor<::register_>* reactor) = 0;
+      virtual void Stub_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::ipcrpc::ClientReadReactor<::register_>* reactor) = 0;
+      virtual void new_(::ipcrpc::ClientContext* context,
+          ::ipcrpc::ClientBidiReactor<::register_, ::register_>* reactor) = 0;
+      virtual void context(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void context(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+      virtual void AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) = 0;
+      virtual void AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) = 0;
+    };
+    using experimental_async_interface = async_interface;
+    // Null where there is none, in a mock that has not made one.
+    virtual class async_interface* async() { return nullptr; }
+    class async_interface* experimental_async() { return async(); }
+
    private:
     virtual ::ipcrpc::ClientWriterInterface<::register_>* Service_Raw(
         ::ipcrpc::ClientContext* context, ::register_* response) = 0;
@@ -90,6 +124,33 @@ class namespace_ final {
     ::ipcrpc::Status AddMethod(::ipcrpc::ClientContext* context, const ::register_& request,
         ::register_* response) override;
 
+    class async final : public StubInterface::async_interface {
+     public:
+      explicit async(Stub* stub) : stub_(stub) {}
+      void delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register__union* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void delete_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register__union* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+      void Service_(::ipcrpc::ClientContext* context, ::register_* response,
+          ::ipcrpc::ClientWriteReactor<::register_>* reactor) override;
+      void Stub_(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::ipcrpc::ClientReadReactor<::register_>* reactor) override;
+      void new_(::ipcrpc::ClientContext* context,
+          ::ipcrpc::ClientBidiReactor<::register_, ::register_>* reactor) override;
+      void context(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void context(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+      void AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::std::function<void(::ipcrpc::Status)> on_done) override;
+      void AddMethod(::ipcrpc::ClientContext* context, const ::register_* request,
+          ::register_* response, ::ipcrpc::ClientUnaryReactor* reactor) override;
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    class async* async() override { return &async_stub_; }
+
    private:
     ::ipcrpc::ClientWriter<::register_>* Service_Raw(
         ::ipcrpc::ClientContext* context, ::register_* response) override;
@@ -99,6 +160,7 @@ class namespace_ final {
         ::ipcrpc::ClientContext* context) override;
 
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
+    class async async_stub_{this};
     const ::ipcrpc::internal::RpcMethod rpcmethod_delete__;
     const ::ipcrpc::internal::RpcMethod rpcmethod_Service__;
     const ::ipcrpc::internal::RpcMethod rpcmethod_Stub__;
@@ -131,6 +193,213 @@ class namespace_ final {
 
     virtual ::ipcrpc::Status AddMethod(::ipcrpc::ServerContext* context,
         const ::register_* request, ::register_* response);
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_delete_ : public BaseClass {
+   public:
+    WithCallbackMethod_delete_() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register__union>>(
+              [this](auto*... args) { return this->delete_(args...); }));
+    }
+    void SetMessageAllocatorFor_delete_(::ipcrpc::MessageAllocator<::register_, ::register__union>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register__union>*>(
+          ::ipcrpc::Service::GetHandler(0))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status delete_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register__union* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/delete has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* delete_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register__union* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Service_ : public BaseClass {
+   public:
+    WithCallbackMethod_Service_() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackClientStreamingHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->Service_(args...); }));
+    }
+    ::ipcrpc::Status Service_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::register_>* /*reader*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Service has a callback handler");
+    }
+    virtual ::ipcrpc::ServerReadReactor<::register_>* Service_(
+        ::ipcrpc::CallbackServerContext* /*context*/, ::register_* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_Stub_ : public BaseClass {
+   public:
+    WithCallbackMethod_Stub_() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<::ipcrpc::internal::CallbackServerStreamingHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->Stub_(args...); }));
+    }
+    ::ipcrpc::Status Stub_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::ipcrpc::ServerWriter<::register_>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Stub has a callback handler");
+    }
+    virtual ::ipcrpc::ServerWriteReactor<::register_>* Stub_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_new_ : public BaseClass {
+   public:
+    WithCallbackMethod_new_() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<::ipcrpc::internal::CallbackBidiHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->new_(args...); }));
+    }
+    ::ipcrpc::Status new_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::register_, ::register_>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/new has a callback handler");
+    }
+    virtual ::ipcrpc::ServerBidiReactor<::register_, ::register_>* new_(
+        ::ipcrpc::CallbackServerContext* /*context*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_context : public BaseClass {
+   public:
+    WithCallbackMethod_context() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->context(args...); }));
+    }
+    void SetMessageAllocatorFor_context(::ipcrpc::MessageAllocator<::register_, ::register_>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register_>*>(
+          ::ipcrpc::Service::GetHandler(4))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status context(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/context has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* context(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register_* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithCallbackMethod_AddMethod : public BaseClass {
+   public:
+    WithCallbackMethod_AddMethod() {
+      ::ipcrpc::Service::MarkMethodCallback(5,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->AddMethod(args...); }));
+    }
+    void SetMessageAllocatorFor_AddMethod(::ipcrpc::MessageAllocator<::register_, ::register_>* allocator) {
+      static_cast<::ipcrpc::internal::CallbackUnaryHandler<::register_, ::register_>*>(
+          ::ipcrpc::Service::GetHandler(5))->SetMessageAllocator(allocator);
+    }
+    ::ipcrpc::Status AddMethod(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/AddMethod has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* AddMethod(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register_* /*response*/) { return nullptr; }
+  };
+
+  using CallbackService = WithCallbackMethod_AddMethod<WithCallbackMethod_context<WithCallbackMethod_new_<WithCallbackMethod_Stub_<WithCallbackMethod_Service_<WithCallbackMethod_delete_<Service>>>>>>;
+  using ExperimentalCallbackService = CallbackService;
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_delete_ : public BaseClass {
+   public:
+    WithRawCallbackMethod_delete_() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->delete_(args...); }));
+    }
+    ::ipcrpc::Status delete_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register__union* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/delete has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* delete_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Service_ : public BaseClass {
+   public:
+    WithRawCallbackMethod_Service_() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<::ipcrpc::internal::CallbackClientStreamingHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Service_(args...); }));
+    }
+    ::ipcrpc::Status Service_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::register_>* /*reader*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Service has a callback handler");
+    }
+    virtual ::ipcrpc::ServerReadReactor<::ipcrpc::ByteBuffer>* Service_(
+        ::ipcrpc::CallbackServerContext* /*context*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_Stub_ : public BaseClass {
+   public:
+    WithRawCallbackMethod_Stub_() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<::ipcrpc::internal::CallbackServerStreamingHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->Stub_(args...); }));
+    }
+    ::ipcrpc::Status Stub_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::ipcrpc::ServerWriter<::register_>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Stub has a callback handler");
+    }
+    virtual ::ipcrpc::ServerWriteReactor<::ipcrpc::ByteBuffer>* Stub_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_new_ : public BaseClass {
+   public:
+    WithRawCallbackMethod_new_() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<::ipcrpc::internal::CallbackBidiHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->new_(args...); }));
+    }
+    ::ipcrpc::Status new_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::register_, ::register_>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/new has a callback handler");
+    }
+    virtual ::ipcrpc::ServerBidiReactor<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>* new_(
+        ::ipcrpc::CallbackServerContext* /*context*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_context : public BaseClass {
+   public:
+    WithRawCallbackMethod_context() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->context(args...); }));
+    }
+    ::ipcrpc::Status context(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/context has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* context(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
+  };
+
+  template <class BaseClass>
+  class WithRawCallbackMethod_AddMethod : public BaseClass {
+   public:
+    WithRawCallbackMethod_AddMethod() {
+      ::ipcrpc::Service::MarkMethodCallback(5,
+          ::std::make_unique<::ipcrpc::internal::CallbackUnaryHandler<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>>(
+              [this](auto*... args) { return this->AddMethod(args...); }));
+    }
+    ::ipcrpc::Status AddMethod(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/AddMethod has a callback handler");
+    }
+    virtual ::ipcrpc::ServerUnaryReactor* AddMethod(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
 };
 

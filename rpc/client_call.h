@@ -1,0 +1,88 @@
+// One call as the client sees it: what calls that a thread waits for and callback calls have in common. Nothing here waits.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "ipcrpc/client_context.h"
+#include "ipcrpc/internal/call.h"
+#include "rpc/cancel_target.h"
+#include "rpc/client_channel.h"
+
+namespace ipcrpc::internal {
+
+class ClientCallCore : public CancelTarget {
+ protected:
+  // Takes the context, which serves one call. `keep` may be null where the caller holds the channel for as long as this
+  // object lives.
+  ClientCallCore(rpc::ClientChannel* channel, std::shared_ptr<rpc::ClientChannel> keep, const RpcMethod& method,
+                 ClientContext* context);
+  ~ClientCallCore() = default;
+
+  // ---- the begin -----------------------------------------------------------------------------
+
+  // What can be wrong before there is a connection; OK: go on. `message` goes with the begin, if given. Once.
+  Status Prepare(const OutgoingMessage* message);
+  // Why a prepared call cannot begin any more: cancelled, or out of time. OK: it can.
+  Status WhyNotBegin() const;
+  enum class Begun {
+    kYes,
+    kLost,       // the connection was lost just now, and the server heard nothing: ask the channel for another
+    kCancelled,
+  };
+  Begun BeginOn(std::shared_ptr<rpc::ClientConnection> connection, const OutgoingMessage* message, uint8_t flags);
+  // The two halves of it: a call of the connection, of which the server hears with the second.
+  Begun Open(std::shared_ptr<rpc::ClientConnection> connection);
+  rpc::Stream::Sending SendBegin(const OutgoingMessage* message, uint8_t flags);
+  // Undoes Open(), for a call that is over and is to be begun again.
+  void Close();
+
+  // ---- while it runs -------------------------------------------------------------------------
+
+  // OK, or why the message must not be sent.
+  Status CheckSize(const OutgoingMessage& message) const;
+  rpc::Stream::Sending SendMessage(const OutgoingMessage& message, bool last);
+  // The next message, which is there or never comes; false: none. One that does not parse ends the call.
+  bool TakeMessage(const IncomingMessage& message);
+  // Hands the initial metadata to the context, once they are there. The reader's.
+  void NoteInitial();
+  // Ends the call here, and tells the server.
+  void End(Status why) { connection_->Cancel(stream_, std::move(why)); }
+
+  // ---- the end -------------------------------------------------------------------------------
+
+  // How a call that is over ended; with OK, `response` is filled, if given. Hands the trailing metadata to the context.
+  Status Conclude(const IncomingMessage* response);
+  // The context forgets the call.
+  void LeaveContext();
+
+  // Set while the context can cancel the call, under its lock.
+  bool Attach();
+  bool cancelled() const { return context_.cancelled_.load(std::memory_order_relaxed); }
+  bool corked() const { return context_.corked_; }
+  bool wait_for_ready() const { return context_.wait_for_ready_; }
+  int64_t deadline_ns() const { return context_.deadline_ns_; }
+  std::mutex& context_mu() const { return context_.mu_; }
+  ClientContext& context() const { return context_; }
+
+  static Status Cancelled() { return Status(StatusCode::CANCELLED, "the call was cancelled by the client"); }
+  static Status DeadlineExceeded() { return Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"); }
+
+  std::shared_ptr<rpc::ClientChannel> keep_;
+  rpc::ClientChannel* const channel_;
+  const RpcMethod method_;
+  std::shared_ptr<rpc::ClientConnection> connection_;
+  rpc::StreamPtr stream_;  // null: never begun, and local_status_ says why; set under the context's lock
+  Status local_status_;
+
+ private:
+  static Status Unparsable() { return Status(StatusCode::INTERNAL, "a received message does not parse"); }
+
+  ClientContext& context_;
+  std::string initial_block_;  // what is sent
+  bool unparsable_ = false;    // the reader's
+  bool initial_noted_ = false;
+};
+
+}  // namespace ipcrpc::internal

@@ -1,0 +1,5 @@
+// By the name of gRPC's header.
+#pragma once
+
+#include "ipcrpc/channel.h"
+#include "ipcrpc/support/channel_arguments.h"

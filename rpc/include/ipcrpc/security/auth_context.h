@@ -1,0 +1,4 @@
+// By the name of gRPC's header.
+#pragma once
+
+#include "ipcrpc/server_context.h"

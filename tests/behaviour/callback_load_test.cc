@@ -1,0 +1,192 @@
+// Many callback calls at once, readers that do not read, and what all of that costs in threads and memory.
+#include "tests/behaviour/callback_kit.h"
+
+namespace behaviour {
+namespace {
+
+class CallbackLoad : public CallbackTest {};
+
+TEST_P(CallbackLoad, AThousandStreamsNeedNoThreads) {
+  StartCallback();
+  PingPong first(*stub_, 1);
+  ASSERT_EQ(first.Code(), StatusCode::OK);
+  const size_t before = Holdings::Now().threads;
+  constexpr int kStreams = 1000;
+  std::vector<std::unique_ptr<PingPong>> streams;
+  for (int i = 0; i < kStreams; ++i) streams.push_back(std::make_unique<PingPong>(*stub_, 20));
+  size_t most = 0;
+  for (auto& stream : streams) {
+    most = std::max(most, Holdings::Now().threads);
+    ASSERT_EQ(stream->Code(), StatusCode::OK) << stream->status.error_message();
+    EXPECT_EQ(stream->answered, 20);
+  }
+  // A few may have relieved pollers that lost their processor in the midst of a task: how many depends on the machine, not
+  // on the streams.
+  EXPECT_LE(most, before + 8 * kSlower);
+}
+
+TEST_P(CallbackLoad, ManyInFlightFromReactions) {
+  StartCallback();
+  constexpr int kInFlight = 64, kCalls = kSanitized ? 5'000 : 50'000;
+  struct Slot {
+    std::unique_ptr<ClientContext> context;
+    Msg request, response;
+  };
+  std::vector<Slot> slots(kInFlight);
+  std::atomic<int> started{0}, ended{0};
+  std::function<void(Slot&)> next = [&](Slot& slot) {
+    const int number = started++;
+    if (number >= kCalls) return;
+    slot.context = std::make_unique<ClientContext>();
+    slot.request = Number(number);
+    stub_->async()->Unary(slot.context.get(), &slot.request, &slot.response, [&, number](const Status& status) {
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(slot.response.number(), number);
+      next(slot);
+      ++ended;
+    });
+  };
+  for (Slot& slot : slots) next(slot);
+  EXPECT_TRUE(Eventually([&] { return ended == kCalls; }, 60s));
+}
+
+TEST_P(CallbackLoad, AReaderThatDoesNotReadStopsItsWriterAlone) {
+  StartCallback();
+  // The server writes as fast as it may; the client reads nothing for now.
+  constexpr int64_t kMessages = 400;
+  static const Msg message = Data(100'000);
+  std::atomic<int64_t> written{0};
+  callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
+    auto* reactor = new ServerWrites;
+    reactor->on_write = [&, reactor](bool ok) {
+      EXPECT_TRUE(ok);
+      if (++written == kMessages) return reactor->Finish(Status::OK);
+      reactor->StartWrite(&message);
+    };
+    reactor->StartWrite(&message);
+    return reactor;
+  };
+  ClientReads reader;
+  const Msg request;
+  Msg read;
+  stub_->async()->Emit(&reader.context, &request, &reader);
+  reader.AddHold();
+  reader.StartCall();
+  ASSERT_TRUE(Eventually([&] { return written > 0; }));
+  // It comes to rest, with a few MB on the way.
+  int64_t seen = -1;
+  EXPECT_TRUE(Eventually([&] {
+    const int64_t now = written;
+    std::this_thread::sleep_for(50ms);
+    return std::exchange(seen, now) == now && now == written;
+  }));
+  EXPECT_LT(written * 100'000, 8'000'000);
+  // Its neighbours go on.
+  PingPong neighbour(*stub_, 50);
+  EXPECT_EQ(neighbour.Code(), StatusCode::OK);
+  // Once it reads, all arrives.
+  int64_t got = 0;
+  reader.on_read = [&](bool ok) {
+    if (!ok) return reader.RemoveHold();
+    EXPECT_EQ(read.data().size(), 100'000u);
+    ++got;
+    reader.StartRead(&read);
+  };
+  reader.StartRead(&read);
+  EXPECT_EQ(reader.Code(), StatusCode::OK);
+  EXPECT_EQ(got, kMessages);
+  StopServer();
+}
+
+TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
+  StartCallback();
+  ServerReads* reactor = nullptr;
+  Event begun, cancelled;
+  callback_service_.collect = [&](CallbackServerContext*, Msg*) {
+    reactor = new ServerReads;
+    reactor->on_cancel = [&] {
+      cancelled.Set();
+      reactor->Finish(Status::OK);
+    };
+    begun.Set();
+    return reactor;
+  };
+  ClientWrites writer;
+  const Msg message = Data(100'000);
+  Msg response;
+  std::atomic<int> written{0};
+  Event failed;
+  writer.on_write = [&](bool ok) {
+    if (!ok) return failed.Set();
+    ++written;
+    writer.StartWrite(&message);
+  };
+  stub_->async()->Collect(&writer.context, &response, &writer);
+  writer.StartWrite(&message);
+  writer.StartCall();
+  ASSERT_TRUE(begun.Wait());
+  EXPECT_FALSE(failed.Wait(200ms));
+  EXPECT_LT(written * 100'000, 8'000'000);
+  // The write that waits fails promptly.
+  writer.context.TryCancel();
+  EXPECT_EQ(writer.Code(), StatusCode::CANCELLED);
+  EXPECT_TRUE(failed.set());
+  EXPECT_TRUE(cancelled.Wait());
+  StopServer();
+}
+
+// Calls from many threads at once, ended in every way.
+TEST_P(CallbackLoad, CallsOfAllKindsFromManyThreads) {
+  StartCallback();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 100 / (kSanitized ? 4 : 1); ++i) {
+        switch ((i + t) % 4) {
+          case 0: {
+            PingPong talk(*stub_, 5);
+            EXPECT_EQ(talk.Code(), StatusCode::OK);
+            break;
+          }
+          case 1: {
+            PingPong talk(*stub_, 1'000'000);
+            talk.context.TryCancel();
+            EXPECT_EQ(talk.Code(), StatusCode::CANCELLED);
+            break;
+          }
+          case 2: {
+            ClientReads reader;
+            const Msg request = Number(50);
+            Msg message;
+            reader.on_read = [&](bool ok) {
+              if (ok) reader.StartRead(&message);
+            };
+            reader.context.set_deadline(In(20s));
+            stub_->async()->Emit(&reader.context, &request, &reader);
+            reader.StartRead(&message);
+            reader.StartCall();
+            EXPECT_EQ(reader.Code(), StatusCode::OK);
+            break;
+          }
+          case 3: {
+            ClientAsker asker;
+            const Msg request = Data(200'000);
+            Msg response;
+            stub_->async()->Unary(&asker.context, &request, &response, &asker);
+            asker.StartCall();
+            EXPECT_EQ(asker.Code(), StatusCode::OK);
+            EXPECT_EQ(response.data().size(), 200'000u);
+            break;
+          }
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ExpectAlive();
+}
+
+BEHAVIOUR_SUITE(CallbackLoad);
+
+}  // namespace
+}  // namespace behaviour
