@@ -32,8 +32,8 @@ namespace {
 constexpr std::string_view kSystemDirectory = "/run/ipcrpc";
 constexpr std::string_view kLockSuffix = ".lock";
 // What a name may have beside its lock.
-constexpr std::array<std::string_view, 9> kSuffixes = {
-    ".sock", ".shm", ".fifo", ".mqueue", ".sysvmq", snapshot::kSuffix, snapshot::kNewSuffix, ".unix.ctl", ".shm.ctl"};
+constexpr std::array<std::string_view, 10> kSuffixes = {
+    ".sock", ".shm", ".fifo", ".mqueue", ".sysvmq", ".netlink", snapshot::kSuffix, snapshot::kNewSuffix, ".unix.ctl", ".shm.ctl"};
 
 std::string Environment(const char* name) {
   const char* value = secure_getenv(name);

@@ -17,6 +17,7 @@
 #include "transport/inherited/stdio_transport.h"
 #include "transport/inproc/inproc_transport.h"
 #include "transport/mqueue/mqueue_transport.h"
+#include "transport/netlink/netlink_transport.h"
 #include "transport/shm/shm_transport.h"
 #include "transport/sysvmq/sysvmq_transport.h"
 #include "transport/unix/unix_transport.h"
@@ -85,6 +86,7 @@ std::span<const Scheme> Schemes() {
       MqueueScheme(),
       FifoScheme(),
       SysvmqScheme(),
+      NetlinkScheme(),
       InprocScheme(),
       SocketpairScheme(),
       PipeScheme(),

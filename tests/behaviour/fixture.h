@@ -59,6 +59,7 @@ inline constexpr std::string_view kSchemes[] = {
     "fifo",
     "mqueue",
     "sysvmq",
+    "netlink",
 };
 inline constexpr std::string_view kOneConnection[] = {"socketpair", "pipe"};  // an address is good for one
 #endif

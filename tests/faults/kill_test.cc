@@ -33,6 +33,7 @@ constexpr std::string_view kAddresses[] = {
     "fifo:kill",
     "mqueue:kill",
     "sysvmq:kill",
+    "netlink:kill",
 };
 
 Status CallOnce(Methods::Stub& stub, uint32_t kind) {

@@ -301,6 +301,7 @@ absl::StatusOr<std::unique_ptr<Link>> RendezvousListener::Complete(Pending& pend
   if (proof.magic != Proof::kMagic || proof.nonce != pending.end.welcome.nonce) {
     return absl::UnauthenticatedError("a wrong nonce");
   }
+  RETURN_IF_ERROR(mechanism_.Accept(pending.end, proof));
   PeerIdentity peer;
   if (pending.known_uid) peer.uid = pending.uid, peer.vouched = true;
   // A pid that we do not see is not believed; one that has left already is not missed.

@@ -7,12 +7,14 @@
 
 #include "transport/fifo/fifo_transport.h"
 #include "transport/mqueue/mqueue_transport.h"
+#include "transport/netlink/netlink_transport.h"
 #include "transport/sysvmq/sysvmq_transport.h"
 
 namespace ipcrpc::rendezvous {
 
 std::span<const Mechanism* const> Mechanisms() {
-  static const std::array<const Mechanism*, 3> kMechanisms = {&FifoMechanism(), &MqueueMechanism(), &SysvmqMechanism()};
+  static const std::array<const Mechanism*, 4> kMechanisms = {&FifoMechanism(), &MqueueMechanism(), &SysvmqMechanism(),
+                                                           &NetlinkMechanism()};
   return kMechanisms;
 }
 

@@ -65,7 +65,9 @@ class Mechanism {
   // RESOURCE_EXHAUSTED names the limit, and what would help. On failure nothing is left.
   virtual absl::StatusOr<End> MakePair(const std::string& stem, const Token& token, const Access& access) const = 0;
   virtual absl::StatusOr<End> OpenPair(const std::string& stem, const Token& token, const Welcome& welcome) const = 0;
-  // Server, when the proof came: whether process `pid` is seen to hold the client's end.
+  // Server, when the proof came and is right.
+  virtual absl::Status Accept(End&, const Proof&) const { return absl::OkStatus(); }
+  // Server, after that: whether process `pid` is seen to hold the client's end.
   virtual bool IsHeldBy(const End& ours, const Proof& proof, pid_t pid) const = 0;
   // Both have it open. Only where wants_watch().
   virtual void Watch(End& ours, std::unique_ptr<PeerWatch> watch) const = 0;
