@@ -52,6 +52,10 @@ target_compile_options(ipcrpc_warnings INTERFACE -Wall -Wextra -Wshadow -Wnon-vi
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # gcc 12 sees overlaps in string concatenation that are not there (its bug 105651).
   target_compile_options(ipcrpc_warnings INTERFACE -Wno-restrict)
+  # And, beside sanitizers, uninitialised values in lambdas that are inlined.
+  if(IPCRPC_SANITIZE)
+    target_compile_options(ipcrpc_warnings INTERFACE -Wno-maybe-uninitialized)
+  endif()
 endif()
 
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/layers")

@@ -317,7 +317,6 @@ Scheme NetlinkScheme() {
       .summary = "netlink sockets of user space, a pair for each client",
       .capabilities = kCapabilities,
       .parameters = rendezvous::kParameters,
-      .automatic = true,
       .listen = [](const Address& address) { return rendezvous::ListenAt(NetlinkMechanism(), address); },
       .connect = [](const Address& address,
                     int64_t deadline_ns) { return rendezvous::ConnectTo(NetlinkMechanism(), address, deadline_ns); },
