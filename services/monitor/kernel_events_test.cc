@@ -31,10 +31,10 @@ std::span<const uint8_t> Bytes(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-const std::string kUevent =
-    std::string("add@/devices/virtual/net/ue0\0ACTION=add\0DEVPATH=/devices/virtual/net/ue0\0SUBSYSTEM=net\0"
-                "DEVTYPE=bridge\0INTERFACE=ue0\0IFINDEX=5\0SEQNUM=126158\0",
-                149);
+constexpr char kUeventBytes[] =
+    "add@/devices/virtual/net/ue0\0ACTION=add\0DEVPATH=/devices/virtual/net/ue0\0SUBSYSTEM=net\0"
+    "DEVTYPE=bridge\0INTERFACE=ue0\0IFINDEX=5\0SEQNUM=126158\0";
+const std::string kUevent(kUeventBytes, sizeof kUeventBytes - 1);
 
 TEST(ParseUeventTest, FieldsAndProperties) {
   const auto event = ParseUevent(Bytes(kUevent));

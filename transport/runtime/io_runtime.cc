@@ -175,11 +175,11 @@ bool IoRuntime::Drive(Lane* lane, uint64_t stuck_in) {
 }
 
 void* IoRuntime::LaneMain(void* argument) {
-  const std::unique_ptr<Driver> driver(static_cast<Driver*>(argument));
-  Poller& poller = *driver->lane->poller;
-  IoRuntime* runtime = driver->lane->runtime;
+  const Driver driver = *std::unique_ptr<Driver>(static_cast<Driver*>(argument));
+  Poller& poller = *driver.lane->poller;
+  IoRuntime* runtime = driver.lane->runtime;
   // Relieved or stopped, this thread is done.
-  if (driver->stuck_in == 0 || poller.Steal(driver->stuck_in)) poller.Run();
+  if (driver.stuck_in == 0 || poller.Steal(driver.stuck_in)) poller.Run();
   runtime->ThreadGone();
   return nullptr;
 }

@@ -146,6 +146,12 @@ void Offer::OnConfirm(Iterator conversation) {
 
 void Offer::End(Iterator conversation, const absl::Status& refusal) {
   Send(conversation->socket.get(), Kind::kRefused, static_cast<uint32_t>(refusal.code()), MessageOf(refusal)).IgnoreError();
+  // What it has said and nobody has read would have the kernel throw the refusal away.
+  const int socket = conversation->socket.get();
+  char unread;
+  shutdown(socket, SHUT_RD);
+  while (recv(socket, &unread, sizeof unread, MSG_DONTWAIT) > 0) {
+  }
   if (conversation->offered) {
     Log(LogSeverity::kWarning, Cat(conversation->who, " asked to take over and did not: ", MessageOf(refusal), "; this server goes on"));
     // It may have made itself the owner already.
