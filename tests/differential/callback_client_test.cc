@@ -149,7 +149,7 @@ TEST_F(CallbackClientTest, ReactionsNeverRunInsideTheCallThatStartedThem) {
         {
           std::lock_guard<std::mutex> lock(mu);
           stub->async()->Unary(&context, &request, &response, [&](Status) {
-            std::lock_guard<std::mutex> inside(mu);
+            { std::lock_guard<std::mutex> inside(mu); }
             done.Set();
           });
         }
