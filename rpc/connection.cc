@@ -295,7 +295,8 @@ void Connection::StartKeepalive(const Keepalive& keepalive) {
 
 void Connection::KeepAlive() {
   if (closed()) return;
-  LookAround();  // a client's answers lie there while nobody waits for a call
+  // A client's answers lie there while nobody waits for a call; a poller reads them as they come.
+  if (poller() == nullptr) LookAround();
   const uint64_t frames = frames_.load(std::memory_order_relaxed);
   const bool silent = frames == frames_known_;
   frames_known_ = frames;
