@@ -346,9 +346,12 @@ void Poller::SetWatched(bool watched) {
 }
 
 void Poller::Watch(Entry& entry, uint32_t events) {
-  if (std::exchange(entry.watched_events, events) == events) return;
+  const uint32_t before = std::exchange(entry.watched_events, events);
+  if (before == events) return;
+  // What is not watched leaves: an entry costs each arrival a look at it, whatever it asks for.
+  const int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
   epoll_event event = {.events = events, .data = {.ptr = entry.target.get()}};
-  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, entry.target->link().event_fd(), &event);
+  epoll_ctl(epoll_.get(), operation, entry.target->link().event_fd(), &event);
 }
 
 void Poller::Remove(Entry& entry) {
