@@ -1,5 +1,6 @@
 #include "ipcrpc/client_context.h"
 
+#include <mutex>
 #include <utility>
 
 #include "ipcrpc/server_context.h"

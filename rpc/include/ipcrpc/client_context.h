@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ipcrpc/export.h"
+#include "ipcrpc/internal/mutex.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/time_point.h"
 
@@ -103,7 +103,7 @@ class IPCRPC_EXPORT ClientContext {
   bool used_ = false;
   std::string authority_;
 
-  mutable std::mutex mu_;
+  mutable internal::Mutex mu_;
   std::atomic<bool> cancelled_{false};      // before the call started; set under mu_
   internal::CancelTarget* call_ = nullptr;  // while it runs
   std::shared_ptr<const std::string> peer_;
