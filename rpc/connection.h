@@ -238,6 +238,8 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
 
 template <typename Done>
 bool Connection::Lead(Done&& done, int64_t deadline_ns) {
+  // Where a look costs a system call the first one is Wait()'s.
+  if (!link_->cheap_to_poll()) link_->Wait(deadline_ns);
   // After a pause one frame, which may be what this waits for: to look for the next one costs a cache miss.
   int frames = 1;
   for (;;) {

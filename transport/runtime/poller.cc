@@ -143,11 +143,12 @@ bool Poller::Run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     bool busy = false;
     if (!Pass(&busy)) return false;
-    if (busy) continue;
     if (SleepsInLink()) {
-      SleepInLink();
+      // Where a look costs a system call the next one is the link's own.
+      if (!busy || !hot_[0]->target->link().cheap_to_poll()) SleepInLink();
       continue;
     }
+    if (busy) continue;
     const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
     if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
