@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "rpc/interception/callback_server_call.h"
+
 namespace ipcrpc::internal {
 
 using Sending = rpc::Stream::Sending;
@@ -34,6 +36,10 @@ void CallbackServerCall::RunHandler() {
     const auto request = stream_->Take();
     if (!request.has_value()) return FailAtOnce(Status(StatusCode::CANCELLED, "the call was cancelled"));
     request_ = *request;
+  }
+  if (connection_->core().intercepts()) [[unlikely]] {
+    auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+    if (interception != nullptr) return InterceptedCallbackServerCall::Run(std::move(interception), *this, *method_);
   }
   method_->handler->RunCallback(*this);
 }
@@ -131,6 +137,10 @@ void CallbackServerCall::FinishWith(const Status& status, const OutgoingMessage*
     last = nullptr;
   }
   SendStatus(status, last != nullptr ? last : has_response_ ? &response_ : nullptr);
+  Release();
+}
+
+void CallbackServerCall::Release() {
   if (outstanding_.fetch_sub(1, std::memory_order_acq_rel) == 1) Fire(kDone);
 }
 

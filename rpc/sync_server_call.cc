@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "rpc/interception/sync_server_call.h"
 #include "transport/base/ticks.h"
 
 namespace ipcrpc::internal {
@@ -19,12 +20,19 @@ SyncServerCall::SyncServerCall(std::shared_ptr<rpc::ServerConnection> connection
 }
 
 void SyncServerCall::Run() {
-  if (method_->type == RpcMethod::NORMAL_RPC) {
-    RunUnaryHandler();
-  } else {
-    Finish(method_->handler->RunStream(*this), nullptr);
-  }
+  RunHandler();
   delete this;
+}
+
+void SyncServerCall::RunHandler() {
+  const bool unary = method_->type == RpcMethod::NORMAL_RPC;
+  if (connection_->core().intercepts()) [[unlikely]] {
+    const auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+    if (unary) began_ticks_ = Ticks();
+    if (interception != nullptr) return InterceptedServerCall::Run(*interception, *this, method_->type, *method_->handler, *this);
+  }
+  if (unary) return RunUnaryHandler();
+  Finish(method_->handler->RunStream(*this), nullptr);
 }
 
 void SyncServerCall::Refuse(const Status& why) {

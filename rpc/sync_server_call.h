@@ -33,6 +33,7 @@ class SyncServerCall final : public ServerCall,
 
  private:
   void Finish(const Status& status, const OutgoingMessage* response) override;
+  void RunHandler();
   void RunUnaryHandler();
   bool AwaitMessage();
   template <typename Done>
