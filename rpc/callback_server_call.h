@@ -32,6 +32,7 @@ class CallbackServerCall final : public ServerCallbackCall,
   void Hold() { outstanding_.fetch_add(1, std::memory_order_relaxed); }
   void Release();
   IoRuntime& runtime() const { return connection_->runtime(); }
+  Poller* poller() const { return connection_->poller(); }
 
   CallbackServerContext* context() override { return &context_; }
   std::span<const std::byte> request() override { return request_; }

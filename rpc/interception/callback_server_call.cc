@@ -16,7 +16,9 @@ InterceptedCallbackServerCall::InterceptedCallbackServerCall(std::unique_ptr<Ser
       read_(*interception_),
       write_(*interception_),
       finish_(*interception_),
-      close_(*interception_) {}
+      close_(*interception_) {
+  set_poller(plain.poller());
+}
 
 // ---- the handler -----------------------------------------------------------------------------
 

@@ -239,6 +239,25 @@ TEST_P(HijackTest, HoldsHoldTheEnd) {
   EXPECT_EQ(talks.Code(), StatusCode::OK);
 }
 
+TEST_P(HijackTest, ItMayComeLaterFromAnotherThread) {
+  std::mutex mu;
+  std::vector<std::jthread> threads;
+  StartWith(Client({[&](Batch* batch) {
+                      if (!Sees(batch, Hook::PRE_SEND_INITIAL_METADATA)) return batch->Proceed();
+                      std::lock_guard lock(mu);
+                      threads.emplace_back([batch] { batch->Hijack(); });
+                    },
+                    Counting(after_)}));
+  ClientContext context;
+  const auto stream = stub_->Talk(&context);
+  EXPECT_TRUE(stream->WritesDone());
+  EXPECT_TRUE(stream->Finish().ok());
+  ClientTalks talks;
+  stub_->async()->Talk(&talks.context, &talks);
+  talks.StartCall();
+  EXPECT_EQ(talks.Code(), StatusCode::OK);
+}
+
 // As a cache does, or a retry: the call is made again, and answered with what came of that.
 TEST_P(HijackTest, AHijackerMayAskTheServerItself) {
   struct Answer {

@@ -30,26 +30,17 @@ class Counted : public ipcrpc::experimental::Interceptor {
   std::atomic<int>* const alive_;
 };
 
-class ClientMaker final : public ipcrpc::experimental::ClientInterceptorFactoryInterface {
+// For either side.
+class Maker final : public ipcrpc::experimental::ClientInterceptorFactoryInterface,
+                    public ipcrpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  ClientMaker(std::function<void(Batch*)> action, std::atomic<int>* alive) : action_(std::move(action)), alive_(alive) {}
-  ipcrpc::experimental::Interceptor* CreateClientInterceptor(ipcrpc::experimental::ClientRpcInfo*) override {
-    return new Counted(action_, alive_);
-  }
+  Maker(std::function<void(Batch*)> action, std::atomic<int>* alive) : action_(std::move(action)), alive_(alive) {}
+  ipcrpc::experimental::Interceptor* CreateClientInterceptor(ipcrpc::experimental::ClientRpcInfo*) override { return Make(); }
+  ipcrpc::experimental::Interceptor* CreateServerInterceptor(ipcrpc::experimental::ServerRpcInfo*) override { return Make(); }
 
  private:
-  const std::function<void(Batch*)> action_;
-  std::atomic<int>* const alive_;
-};
+  ipcrpc::experimental::Interceptor* Make() const { return new Counted(action_, alive_); }
 
-class ServerMaker final : public ipcrpc::experimental::ServerInterceptorFactoryInterface {
- public:
-  ServerMaker(std::function<void(Batch*)> action, std::atomic<int>* alive) : action_(std::move(action)), alive_(alive) {}
-  ipcrpc::experimental::Interceptor* CreateServerInterceptor(ipcrpc::experimental::ServerRpcInfo*) override {
-    return new Counted(action_, alive_);
-  }
-
- private:
   const std::function<void(Batch*)> action_;
   std::atomic<int>* const alive_;
 };
@@ -120,13 +111,13 @@ void Counts::Clear() {
 
 ClientFactories InterceptorTest::Client(std::vector<Action> actions) {
   ClientFactories factories;
-  for (Action& action : actions) factories.push_back(std::make_unique<ClientMaker>(std::move(action), &alive_));
+  for (Action& action : actions) factories.push_back(std::make_unique<Maker>(std::move(action), &alive_));
   return factories;
 }
 
 ServerFactories InterceptorTest::Server(std::vector<Action> actions) {
   ServerFactories factories;
-  for (Action& action : actions) factories.push_back(std::make_unique<ServerMaker>(std::move(action), &alive_));
+  for (Action& action : actions) factories.push_back(std::make_unique<Maker>(std::move(action), &alive_));
   return factories;
 }
 

@@ -11,7 +11,6 @@
 #include <memory>
 #include <string>
 
-#include "ipcrpc/export.h"
 #include "ipcrpc/status.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/support/byte_buffer.h"
@@ -94,7 +93,7 @@ class InterceptorBatchMethods {
   virtual void FailHijackedSendMessage() = 0;
 };
 
-class IPCRPC_EXPORT Interceptor {
+class Interceptor {
  public:
   virtual ~Interceptor() = default;
   virtual void Intercept(InterceptorBatchMethods* methods) = 0;
