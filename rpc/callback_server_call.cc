@@ -37,11 +37,14 @@ void CallbackServerCall::RunHandler() {
     if (!request.has_value()) return FailAtOnce(Status(StatusCode::CANCELLED, "the call was cancelled"));
     request_ = *request;
   }
-  if (connection_->core().intercepts()) [[unlikely]] {
-    auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
-    if (interception != nullptr) return InterceptedCallbackServerCall::Run(std::move(interception), *this, *method_);
-  }
-  method_->handler->RunCallback(*this);
+  if (!connection_->core().intercepts() || !RunIntercepted()) [[likely]] method_->handler->RunCallback(*this);
+}
+
+bool CallbackServerCall::RunIntercepted() {
+  auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+  if (interception == nullptr) return false;
+  InterceptedCallbackServerCall::Run(std::move(interception), *this, *method_);
+  return true;
 }
 
 void* CallbackServerCall::Allocate(size_t bytes) {

@@ -56,6 +56,8 @@ class CallbackServerCall final : public ServerCallbackCall,
   void Destroy() override { delete this; }
 
   void RunHandler();
+  // False: nobody intercepts this one.
+  bool RunIntercepted();
   void NoteWrite(rpc::Stream::Sending sent);
   void FinishWith(const Status& status, const OutgoingMessage* last);
 

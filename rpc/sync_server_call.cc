@@ -20,19 +20,24 @@ SyncServerCall::SyncServerCall(std::shared_ptr<rpc::ServerConnection> connection
 }
 
 void SyncServerCall::Run() {
-  RunHandler();
+  if (!connection_->core().intercepts() || !RunIntercepted()) [[likely]] RunHandler();
   delete this;
 }
 
 void SyncServerCall::RunHandler() {
-  const bool unary = method_->type == RpcMethod::NORMAL_RPC;
-  if (connection_->core().intercepts()) [[unlikely]] {
-    const auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
-    if (unary) began_ticks_ = Ticks();
-    if (interception != nullptr) return InterceptedServerCall::Run(*interception, *this, method_->type, *method_->handler, *this);
+  if (method_->type == RpcMethod::NORMAL_RPC) {
+    RunUnaryHandler();
+  } else {
+    Finish(method_->handler->RunStream(*this), nullptr);
   }
-  if (unary) return RunUnaryHandler();
-  Finish(method_->handler->RunStream(*this), nullptr);
+}
+
+bool SyncServerCall::RunIntercepted() {
+  const auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+  if (interception == nullptr) return false;
+  if (method_->type == RpcMethod::NORMAL_RPC) began_ticks_ = Ticks();
+  InterceptedServerCall::Run(*interception, *this, method_->type, *method_->handler, *this);
+  return true;
 }
 
 void SyncServerCall::Refuse(const Status& why) {

@@ -53,7 +53,7 @@ class InterceptorBatchMethods {
 
   // On to the next interceptor, then to the operation. Exactly once for each Intercept(), unless Hijack() is called instead:
   // inside of it, or later, from any thread; the operation waits. A synchronous caller blocks meanwhile, a callback call
-  // does not. Nothing for PRE_SEND_CANCEL.
+  // does not, and its request has to live until then. Nothing for PRE_SEND_CANCEL.
   virtual void Proceed() = 0;
   // Instead of Proceed(), with PRE_SEND_INITIAL_METADATA at a client: from now on the call goes no further than this interceptor,
   // which is asked by the PRE_RECV hooks for all that is received. Elsewhere it stops the process.
