@@ -31,7 +31,8 @@ struct ServerLimits {
 // Thread-safe.
 class ServerCore : public std::enable_shared_from_this<ServerCore> {
  public:
-  ServerCore(MethodTable methods, ServerLimits limits, internal::ServerInterceptorFactories interceptors, std::shared_ptr<IoRuntime> runtime)
+  ServerCore(MethodTable methods, ServerLimits limits, internal::ServerInterceptorFactories interceptors,
+             std::shared_ptr<IoRuntime> runtime)
       : methods_(std::move(methods)), limits_(limits), interceptors_(std::move(interceptors)), intercepts_(!interceptors_.empty()),
         runtime_(std::move(runtime)) {}
 

@@ -34,7 +34,8 @@ class HijackTest : public InterceptorTest {
   }
   // Nothing of a hijacked call reaches those behind, nor the server.
   void StartHijacked(int messages, Status status, Action on = Plainly()) {
-    StartWith(Client({Counting(before_), Hijacker(messages, std::move(status), std::move(on)), Counting(after_)}), Server({Counting(server_side_)}));
+    StartWith(Client({Counting(before_), Hijacker(messages, std::move(status), std::move(on)), Counting(after_)}),
+              Server({Counting(server_side_)}));
   }
   ~HijackTest() override {
     StopServer();

@@ -112,10 +112,11 @@ using SightsOfNames = InterceptorTest;
 TEST_P(SightsOfNames, WithoutAServerTheStatusIsShown) {
   Counts counts;
   std::atomic<int> unavailable{0};
-  channel_ = ipcrpc::experimental::CreateCustomChannelWithInterceptors(client_address(), nullptr, {}, Client({Counting(counts, [&](Batch* batch) {
+  const Action note = Counting(counts, [&](Batch* batch) {
     if (Sees(batch, Hook::POST_RECV_STATUS) && batch->GetRecvStatus()->error_code() == StatusCode::UNAVAILABLE) ++unavailable;
     batch->Proceed();
-  })}));
+  });
+  channel_ = ipcrpc::experimental::CreateCustomChannelWithInterceptors(client_address(), nullptr, {}, Client({note}));
   stub_ = Methods::NewStub(channel_);
   {
     ClientContext context;

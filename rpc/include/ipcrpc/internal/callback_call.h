@@ -48,7 +48,8 @@ class ClientReactor {
 class IPCRPC_EXPORT ClientCallbackCall {
  public:
   // A call to be started. With `request`, which must live until Start() has returned (where an interceptor takes its time: until
-  // the call is over), it is sent with the begin of the call and half-closes it. `response`, if given, is filled before OnDone() when that gets OK.
+  // the call is over), it is sent with the begin of the call and half-closes it. `response`, if given, is filled before
+  // OnDone() when that gets OK.
   static ClientCallbackCall* Make(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                                   ClientReactor* reactor, const OutgoingMessage* request, const IncomingMessage* response);
 
