@@ -12,6 +12,9 @@
 
 namespace ipcrpc::internal {
 
+// A context serves one call: stops the process.
+[[noreturn]] void StopForSecondUse(const RpcMethod& method);
+
 class ClientCallCore : public CancelTarget {
  protected:
   // Takes the context, which serves one call. `keep` may be null where the caller holds the channel for as long as this

@@ -18,10 +18,6 @@ int ChannelArguments::GetInt(const std::string& key, int otherwise) const {
   return value == nullptr ? otherwise : *value;
 }
 
-std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const ChannelArguments& arguments) {
-  return std::make_shared<rpc::ClientChannel>(target, arguments, IoRuntime::Default());
-}
-
 std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const std::shared_ptr<ChannelCredentials>&,
                                              const ChannelArguments& arguments) {
   return CreateCustomChannel(target, arguments);

@@ -55,6 +55,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool Withdraw(Applicant* applicant);
 
   IoRuntime& runtime() const { return *runtime_; }
+  // A forked child has a runtime of its own, where it hears that the channel is none of its.
+  IoRuntime& runtime_for_reactions() const { return ours() ? *runtime_ : *IoRuntime::Default(); }
   int64_t max_receive_bytes() const { return max_receive_bytes_; }
   int64_t max_send_bytes() const { return max_send_bytes_; }
   const std::string& target() const { return target_; }

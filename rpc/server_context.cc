@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "rpc/interception/server_interception.h"
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
 
@@ -30,6 +31,7 @@ bool ServerContextBase::IsCancelled() const { return call_ != nullptr && call_->
 std::stop_token ServerContextBase::stop_token() const { return call_ == nullptr ? std::stop_token() : call_->stop_token(); }
 
 void ServerContextBase::TryCancel() const {
+  if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
   if (call_ != nullptr) call_->TryCancel();
 }
 

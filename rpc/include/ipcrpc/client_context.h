@@ -22,6 +22,7 @@ class ServerContext;
 class ServerContextBase;
 namespace internal {
 class ClientCallCore;
+class ClientInterception;
 class CancelTarget;
 }
 
@@ -93,6 +94,7 @@ class IPCRPC_EXPORT ClientContext {
 
  private:
   friend class internal::ClientCallCore;
+  friend class internal::ClientInterception;
 
   static std::unique_ptr<ClientContext> FromBase(const ServerContextBase& server_context, PropagationOptions options);
 
@@ -114,6 +116,7 @@ class IPCRPC_EXPORT ClientContext {
   mutable bool initial_parsed_ = false, trailing_parsed_ = false;
 
   std::shared_ptr<void> propagation_;  // keeps the link to the served call
+  std::unique_ptr<internal::ClientInterception> interception_;  // of an intercepted call; set under mu_
 };
 
 }  // namespace ipcrpc

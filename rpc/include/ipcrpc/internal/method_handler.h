@@ -59,6 +59,15 @@ class RpcMethodHandler final : public MethodHandler {
     messages.Keep(bytes);
   }
 
+  Status RunStream(ServerCall& call) override {
+    RequestType request;
+    if (!call.Read(Incoming(&request))) return RequestDoesNotParse();
+    ResponseType response;
+    Status status = CatchingStatus([&] { return (service_->*function_)(call.context(), &request, &response); });
+    if (status.ok()) call.Write(Outgoing(response), WriteOptions().set_last_message());
+    return status;
+  }
+
  private:
   const Function function_;
   ServiceType* const service_;
