@@ -61,8 +61,11 @@ class StreamLink final : public Link {
   std::byte* Reserve(uint32_t size, Class frame_class) override;
   void Commit(uint32_t size) override;
   void Flush() override;
+  FdSending SendFds(uint32_t parcel, std::span<const UniqueFd> fds) override;
 
   Progress Poll(FrameSink& sink, int max_frames) override;
+  absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count) override;
+  void DropFds() override;
   bool Wait(int64_t deadline_ns) override;
   int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : medium_->read_fd(); }
   HangupSource hangup() const override;
@@ -83,6 +86,7 @@ class StreamLink final : public Link {
   // out_mu_ held.
   void SendPending();
   void SetWantWrite(bool want);
+  bool StillFull();
 
   Progress Deliver(FrameSink& sink, int max_frames, int* frames);
   bool ReadMore(bool gone);  // false: nothing more will come, and the link is closed
@@ -117,6 +121,7 @@ class StreamLink final : public Link {
   bool out_broken_ = false;    // the peer takes nothing any more
   uint32_t space_wanted_ = 0;  // size and limit of the Reserve() that failed; 0: none did
   size_t space_limit_ = 0;
+  bool lead_waits_ = false;    // nothing waits here, but the kernel did not take the lead of a frame with descriptors
 
   // any thread
   std::atomic<bool> want_write_{false};   // written under out_mu_
