@@ -120,6 +120,9 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
         Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a received message of ", header.message_bytes,
                                                                   " bytes is larger than the channel's limit")));
         return Verdict::kConsumed;
+      case Stream::Arrival::kFdsLost:
+        Cancel(stream, frame_fds_lost());
+        return Verdict::kConsumed;
       case Stream::Arrival::kFault:
         return Verdict::kFault;
     }
