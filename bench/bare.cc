@@ -1,5 +1,6 @@
 #include "bench/bare.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/netlink.h>
 #include <mqueue.h>
@@ -10,6 +11,7 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +20,8 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+
+#include "bench/scratch_directory.h"
 
 namespace ipcrpc::bench {
 namespace {
@@ -51,10 +55,14 @@ class Descriptors final : public Mechanism {
   static std::unique_ptr<Mechanism> Pipes() {
     int there[2], back[2];
     if (pipe2(there, O_CLOEXEC) != 0 || pipe2(back, O_CLOEXEC) != 0) Fail("pipe");
-    auto mechanism = std::make_unique<Descriptors>();
-    mechanism->read_[0] = back[0], mechanism->write_[0] = there[1];
-    mechanism->read_[1] = there[0], mechanism->write_[1] = back[1];
-    return mechanism;
+    return OverPipes(there, back);
+  }
+  static std::unique_ptr<Mechanism> Fifos() {
+    const ScratchDirectory directory;
+    int there[2], back[2];
+    MakeFifo(directory.path() + "/there", there);
+    MakeFifo(directory.path() + "/back", back);
+    return OverPipes(there, back);
   }
   ~Descriptors() override {
     Close(Side::kClient);
@@ -78,6 +86,19 @@ class Descriptors final : public Mechanism {
   }
 
  private:
+  static std::unique_ptr<Mechanism> OverPipes(const int there[2], const int back[2]) {
+    auto mechanism = std::make_unique<Descriptors>();
+    mechanism->read_[0] = back[0], mechanism->write_[0] = there[1];
+    mechanism->read_[1] = there[0], mechanism->write_[1] = back[1];
+    return mechanism;
+  }
+  // With both ends open, as pipe() leaves them; the name may go.
+  static void MakeFifo(const std::string& path, int ends[2]) {
+    if (mkfifo(path.c_str(), 0600) != 0) Fail("mkfifo " + path);
+    ends[0] = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    ends[1] = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (ends[0] < 0 || ends[1] < 0 || fcntl(ends[0], F_SETFL, 0) != 0) Fail("cannot open " + path);
+  }
   void Close(Side side) {
     const size_t i = Index(side);
     if (read_[i] >= 0) close(read_[i]);
@@ -355,6 +376,7 @@ const std::vector<BareMechanism>& BareMechanisms() {
       {"System V semaphores", Make<Wakes<SystemVSemaphoreTurns>>, false},
       {"socket pair", Descriptors::SocketPair, true},
       {"pipes", Descriptors::Pipes, true},
+      {"FIFOs", Descriptors::Fifos, true},
       {"POSIX queues", Make<PosixQueues>, true},
       {"System V queues", Make<SystemVQueues>, true},
       {"netlink", Make<Netlink>, true},

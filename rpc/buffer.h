@@ -54,6 +54,11 @@ class Buffer {
       std::swap(size_, other.size_);
       return;
     }
+    if (!heap_ && !other.heap_ && other.size_ == 0) {
+      std::memcpy(other.inline_, inline_, size_);
+      std::swap(size_, other.size_);
+      return;
+    }
     std::byte kept[kInlineBytes];
     const bool self_inline = !heap_, other_inline = !other.heap_;
     if (self_inline) std::memcpy(kept, inline_, size_);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "rpc/convert.h"
+#include "rpc/interception/callback_client_call.h"
 #include "transport/base/clock.h"
 
 namespace ipcrpc::internal {
@@ -18,19 +19,36 @@ namespace {
 
 ClientChannel* Real(ChannelInterface* channel) { return static_cast<ClientChannel*>(channel); }
 
-// A forked child has a runtime of its own, where it hears that the channel is none of its.
-IoRuntime& RuntimeOf(ClientChannel& channel) { return channel.ours() ? channel.runtime() : *IoRuntime::Default(); }
+// Null: the plain call is all there is.
+InterceptedCallbackClientCall* MakeIntercepted(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
+                                               ClientReactor* reactor, std::function<void(Status)>& on_done,
+                                               const OutgoingMessage* request, const IncomingMessage* response) {
+  ClientInterception* const interception = ClientInterception::Begin(*InterceptedChannel::Of(channel), method, *context);
+  if (interception == nullptr) return nullptr;
+  return new InterceptedCallbackClientCall(*interception, method, reactor, std::move(on_done), request, response);
+}
 
 }  // namespace
 
 ClientCallbackCall* ClientCallbackCall::Make(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                                              ClientReactor* reactor, const OutgoingMessage* request,
                                              const IncomingMessage* response) {
+  if (InterceptedChannel::Of(channel) != nullptr) [[unlikely]] {
+    std::function<void(Status)> none;
+    ClientCallbackCall* const call = MakeIntercepted(channel, method, context, reactor, none, request, response);
+    if (call != nullptr) return call;
+    channel = InterceptedChannel::Of(channel)->plain();
+  }
   return new CallbackClientCall(channel, method, context, reactor, {}, request, response);
 }
 
 void CallbackUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                        const OutgoingMessage& request, const IncomingMessage& response, std::function<void(Status)> on_done) {
+  if (InterceptedChannel::Of(channel) != nullptr) [[unlikely]] {
+    ClientCallbackCall* const call = MakeIntercepted(channel, method, context, nullptr, on_done, &request, &response);
+    if (call != nullptr) return call->Start();
+    channel = InterceptedChannel::Of(channel)->plain();
+  }
   (new CallbackClientCall(channel, method, context, nullptr, std::move(on_done), &request, &response))->Start();
 }
 
@@ -38,7 +56,7 @@ CallbackClientCall::CallbackClientCall(ChannelInterface* channel, const RpcMetho
                                        ClientReactor* reactor, std::function<void(Status)> on_done,
                                        const OutgoingMessage* request, const IncomingMessage* response)
     : ClientCallCore(Real(channel), Real(channel)->shared_from_this(), method, context),
-      Reactions(RuntimeOf(*Real(channel)), method.times()),
+      Reactions(Real(channel)->runtime_for_reactions(), method.times()),
       reactor_(reactor),
       on_done_(std::move(on_done)),
       has_request_(request != nullptr),

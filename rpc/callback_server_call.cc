@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "rpc/interception/callback_server_call.h"
+
 namespace ipcrpc::internal {
 
 using Sending = rpc::Stream::Sending;
@@ -35,7 +37,14 @@ void CallbackServerCall::RunHandler() {
     if (!request.has_value()) return FailAtOnce(Status(StatusCode::CANCELLED, "the call was cancelled"));
     request_ = *request;
   }
-  method_->handler->RunCallback(*this);
+  if (!connection_->core().intercepts() || !RunIntercepted()) [[likely]] method_->handler->RunCallback(*this);
+}
+
+bool CallbackServerCall::RunIntercepted() {
+  auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+  if (interception == nullptr) return false;
+  InterceptedCallbackServerCall::Run(std::move(interception), *this, *method_);
+  return true;
 }
 
 void* CallbackServerCall::Allocate(size_t bytes) {
@@ -131,6 +140,10 @@ void CallbackServerCall::FinishWith(const Status& status, const OutgoingMessage*
     last = nullptr;
   }
   SendStatus(status, last != nullptr ? last : has_response_ ? &response_ : nullptr);
+  Release();
+}
+
+void CallbackServerCall::Release() {
   if (outstanding_.fetch_sub(1, std::memory_order_acq_rel) == 1) Fire(kDone);
 }
 

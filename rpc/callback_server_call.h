@@ -28,6 +28,12 @@ class CallbackServerCall final : public ServerCallbackCall,
   // Runs the handler soon.
   void Start();
 
+  // For who stands between it and the handler: it stays until that is released, too.
+  void Hold() { outstanding_.fetch_add(1, std::memory_order_relaxed); }
+  void Release();
+  IoRuntime& runtime() const { return connection_->runtime(); }
+  Poller* poller() const { return connection_->poller(); }
+
   CallbackServerContext* context() override { return &context_; }
   std::span<const std::byte> request() override { return request_; }
   void* Allocate(size_t bytes) override;
@@ -50,6 +56,8 @@ class CallbackServerCall final : public ServerCallbackCall,
   void Destroy() override { delete this; }
 
   void RunHandler();
+  // False: nobody intercepts this one.
+  bool RunIntercepted();
   void NoteWrite(rpc::Stream::Sending sent);
   void FinishWith(const Status& status, const OutgoingMessage* last);
 

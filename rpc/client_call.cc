@@ -36,13 +36,15 @@ RpcMethod::RpcMethod(const char* name, RpcType type) : name_(name), type_(type) 
   times_ = &known->times;
 }
 
+void StopForSecondUse(const RpcMethod& method) {
+  std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());
+  std::abort();
+}
+
 ClientCallCore::ClientCallCore(rpc::ClientChannel* channel, std::shared_ptr<rpc::ClientChannel> keep, const RpcMethod& method,
                                ClientContext* context)
     : keep_(std::move(keep)), channel_(channel), method_(method), context_(*context) {
-  if (std::exchange(context_.used_, true)) {
-    std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());
-    std::abort();
-  }
+  if (std::exchange(context_.used_, true)) StopForSecondUse(method);
 }
 
 // ---- the begin -------------------------------------------------------------------------------

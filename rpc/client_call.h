@@ -14,6 +14,9 @@
 
 namespace ipcrpc::internal {
 
+// A context serves one call: stops the process.
+[[noreturn]] void StopForSecondUse(const RpcMethod& method);
+
 class ClientCallCore : public CancelTarget {
  protected:
   // Takes the context, which serves one call. `keep` may be null where the caller holds the channel for as long as this
@@ -71,7 +74,7 @@ class ClientCallCore : public CancelTarget {
   bool corked() const { return context_.corked_; }
   bool wait_for_ready() const { return context_.wait_for_ready_; }
   int64_t deadline_ns() const { return context_.deadline_ns_; }
-  std::mutex& context_mu() const { return context_.mu_; }
+  Mutex& context_mu() const { return context_.mu_; }
   ClientContext& context() const { return context_; }
 
   static Status Cancelled() { return Status(StatusCode::CANCELLED, "the call was cancelled by the client"); }

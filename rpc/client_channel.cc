@@ -18,10 +18,6 @@ int ChannelArguments::GetInt(const std::string& key, int otherwise) const {
   return value == nullptr ? otherwise : *value;
 }
 
-std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const ChannelArguments& arguments) {
-  return std::make_shared<rpc::ClientChannel>(target, arguments, IoRuntime::Default());
-}
-
 std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const std::shared_ptr<ChannelCredentials>&,
                                              const ChannelArguments& arguments) {
   return CreateCustomChannel(target, arguments);
@@ -121,8 +117,7 @@ void ClientChannel::OnGone(const ClientConnection* connection) {
   std::shared_ptr<ClientConnection> released;  // its last reference must not go under the lock
   std::lock_guard lock(mu_);
   if (connection == nullptr || connection_.get() != connection) return;
-  released = std::move(connection_);
-  connection_ = nullptr;
+  released = Exchange(nullptr);
   transport_ = TransportInfo();
   SetState(ConnectivityState::IDLE);
 }
@@ -163,7 +158,7 @@ void ClientChannel::Conclude(absl::StatusOr<std::unique_ptr<Link>> link, const s
     failure_code_ = link.status().code();
     if (connection != nullptr) {
       backoff_.Reset();
-      connection_ = connection;
+      Exchange(connection);
       SetState(ConnectivityState::READY);
     } else {
       failure_ = std::string(MessageOf(link.status()));
@@ -255,8 +250,14 @@ absl::StatusOr<std::shared_ptr<ClientConnection>> ClientChannel::Get(bool wait_f
 // ---- those who do not wait -------------------------------------------------------------------
 
 std::shared_ptr<ClientConnection> ClientChannel::Current() {
-  std::lock_guard lock(mu_);
+  std::lock_guard lock(connection_mu_);
   return connection_;
+}
+
+std::shared_ptr<ClientConnection> ClientChannel::Exchange(std::shared_ptr<ClientConnection> connection) {
+  std::lock_guard lock(connection_mu_);
+  connection_.swap(connection);
+  return connection;
 }
 
 std::shared_ptr<ClientConnection> ClientChannel::GetOrApply(Applicant* applicant, bool wait_for_ready, int64_t deadline_ns) {

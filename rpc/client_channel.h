@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/internal/call.h"
+#include "ipcrpc/internal/mutex.h"
 #include "rpc/backoff.h"
 #include "rpc/client_connection.h"
 #include "transport/address.h"
@@ -54,6 +55,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   bool Withdraw(Applicant* applicant);
 
   IoRuntime& runtime() const { return *runtime_; }
+  // A forked child has a runtime of its own, where it hears that the channel is none of its.
+  IoRuntime& runtime_for_reactions() const { return ours() ? *runtime_ : *IoRuntime::Default(); }
   int64_t max_receive_bytes() const { return max_receive_bytes_; }
   int64_t max_send_bytes() const { return max_send_bytes_; }
   const std::string& target() const { return target_; }
@@ -89,6 +92,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   void NoteTransport(TransportInfo transport, bool kept_from_a_better_one);
   static void ConnectInBackground(std::weak_ptr<ClientChannel> channel);
   void SetState(ConnectivityState state);
+  // Returns the one before. With mu_ held.
+  std::shared_ptr<ClientConnection> Exchange(std::shared_ptr<ClientConnection> connection);
   void OnGone(const ClientConnection* connection);
 
   const ForkGuard fork_guard_;
@@ -108,7 +113,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
   Backoff backoff_;
   int64_t next_try_ns_ = 0;  // for those who wait until it works
   bool background_ = false;  // a GetState(true) connects on a worker, until it has worked
-  std::shared_ptr<ClientConnection> connection_;
+  std::shared_ptr<ClientConnection> connection_;  // written with connection_mu_ held, too
+  internal::Mutex connection_mu_;                 // for Current(), which every call asks
   std::vector<Application> applications_;
   bool connects_for_applicants_ = false;  // a worker does
   TransportInfo transport_;

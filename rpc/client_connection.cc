@@ -24,7 +24,7 @@ ClientConnection::~ClientConnection() = default;
 StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
   if (gone_.load(std::memory_order_acquire)) return nullptr;
   StreamPtr stream(new Stream(this, last_id_.fetch_add(1, std::memory_order_relaxed) + 1, max_receive_bytes));
-  Insert(stream);
+  if (!TryInsert(stream).done) return nullptr;  // all numbers were used, and a call that began with this one goes on
   // Gone or closed meanwhile: then nobody ends what was inserted after.
   if (gone_.load(std::memory_order_acquire) || closed()) {
     Erase(stream->id());
@@ -109,44 +109,46 @@ Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std
     return Verdict::kFault;
   }
   const bool ends = header.type == FrameType::kFinish;
-  if (!stream->initial_seen()) {
-    stream->OnInitial(block, /*notify=*/!ends, /*alone=*/ends && (header.flags & kHasMessage) == 0);
-  }
-  if ((header.flags & kHasMessage) != 0) {
-    switch (stream->OnMessage(header, payload)) {
-      case Stream::Arrival::kOk:
-        break;
-      case Stream::Arrival::kTooLarge:
-        Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a received message of ", header.message_bytes,
-                                                                  " bytes is larger than the channel's limit")));
-        return Verdict::kConsumed;
-      case Stream::Arrival::kFdsLost:
-        Cancel(stream, frame_fds_lost());
-        return Verdict::kConsumed;
-      case Stream::Arrival::kFault:
-        return Verdict::kFault;
-    }
-  }
-  return header.type == FrameType::kFinish ? OnFinish(stream, header, block) : Verdict::kConsumed;
+  const bool has_message = (header.flags & kHasMessage) != 0;
+  if (!stream->initial_seen()) stream->OnInitial(block, /*notify=*/!ends, /*alone=*/ends && !has_message);
+  if (ends) return OnFinish(stream, header, block, payload);
+  if (!has_message) return Verdict::kConsumed;
+  const Stream::Arrival arrival = stream->OnMessage(header, payload);
+  return arrival == Stream::Arrival::kOk ? Verdict::kConsumed : Refuse(stream, header, arrival);
 }
 
-Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block) {
-  if (header.number == 0 && block.empty()) {
-    Erase(stream->id());
-    stream->End(Status(), {}, /*drop_unread=*/false);
+Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block,
+                                               std::span<const std::byte> payload) {
+  Status status;
+  if (header.number != 0 || !block.empty()) {
+    std::string message, details;
+    EntryReader reader(block);
+    while (const std::optional<Entry> entry = reader.Next()) {
+      if (entry->kind == EntryKind::kStatusMessage) message = entry->value;
+      if (entry->kind == EntryKind::kStatusDetails) details = entry->value;
+    }
+    if (reader.broken()) return Verdict::kFault;  // the end of the connection ends the stream, which it still knows
+    const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
+    status = Status(code, std::move(message), std::move(details));
+    if ((header.flags & kNotRun) != 0) stream->NoteNotRun();
+  }
+  if ((header.flags & kHasMessage) == 0) {
+    stream->End(std::move(status), block, /*drop_unread=*/false);
+  } else if (const auto arrival = stream->OnMessageAndEnd(header, payload, std::move(status), block); arrival != Stream::Arrival::kOk) {
+    return Refuse(stream, header, arrival);
+  }
+  Erase(stream->id());
+  return Verdict::kConsumed;
+}
+
+Connection::Verdict ClientConnection::Refuse(const StreamPtr& stream, const FrameHeader& header, Stream::Arrival arrival) {
+  if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
+  if (arrival == Stream::Arrival::kFdsLost) {
+    Cancel(stream, frame_fds_lost());
     return Verdict::kConsumed;
   }
-  std::string message, details;
-  EntryReader reader(block);
-  while (const std::optional<Entry> entry = reader.Next()) {
-    if (entry->kind == EntryKind::kStatusMessage) message = entry->value;
-    if (entry->kind == EntryKind::kStatusDetails) details = entry->value;
-  }
-  if (reader.broken()) return Verdict::kFault;  // the end of the connection ends the stream, which it still knows
-  Erase(stream->id());
-  if ((header.flags & kNotRun) != 0) stream->NoteNotRun();
-  const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
-  stream->End(Status(code, std::move(message), std::move(details)), block, /*drop_unread=*/false);
+  Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
+                        Cat("a received message of ", header.message_bytes, " bytes is larger than the channel's limit")));
   return Verdict::kConsumed;
 }
 

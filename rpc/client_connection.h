@@ -41,7 +41,9 @@ class ClientConnection final : public Connection {
   bool NeverRan(const Stream& stream) const override;
   void OnLost(const absl::Status& why) override;
   void OnDeadline(const StreamPtr& stream) override;
-  Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block);
+  Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
+  // Of a message that did not arrive well.
+  Verdict Refuse(const StreamPtr& stream, const FrameHeader& header, Stream::Arrival arrival);
 
   // No new call starts here. True: for the first time.
   bool Leave();

@@ -1,9 +1,11 @@
 #include "ipcrpc/client_context.h"
 
+#include <mutex>
 #include <utility>
 
 #include "ipcrpc/server_context.h"
 #include "rpc/cancel_target.h"
+#include "rpc/interception/client_interception.h"
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
 #include "transport/base/scm_rights.h"
@@ -19,14 +21,16 @@ ClientContext::~ClientContext() {
 void ClientContext::AddMetadata(const std::string& key, const std::string& value) { send_metadata_.emplace(key, value); }
 
 const std::multimap<string_ref, string_ref>& ClientContext::GetServerInitialMetadata() const {
-  if (!std::exchange(initial_parsed_, !initial_block_.empty())) {
+  if (!initial_parsed_ && !initial_block_.empty()) {
+    initial_parsed_ = true;
     initial_metadata_ = rpc::ReadMetadata(initial_block_, rpc::EntryKind::kInitialMetadata);
   }
   return initial_metadata_;
 }
 
 const std::multimap<string_ref, string_ref>& ClientContext::GetServerTrailingMetadata() const {
-  if (!std::exchange(trailing_parsed_, !trailing_block_.empty())) {
+  if (!trailing_parsed_ && !trailing_block_.empty()) {
+    trailing_parsed_ = true;
     trailing_metadata_ = rpc::ReadMetadata(trailing_block_, rpc::EntryKind::kTrailingMetadata);
   }
   return trailing_metadata_;
@@ -35,6 +39,7 @@ const std::multimap<string_ref, string_ref>& ClientContext::GetServerTrailingMet
 void ClientContext::TryCancel() {
   std::lock_guard lock(mu_);
   cancelled_ = true;
+  if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
   if (call_ != nullptr) call_->Cancel();
 }
 

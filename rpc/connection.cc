@@ -253,13 +253,13 @@ void Connection::ExpireStreams() {
   int64_t next_ns = kNoDeadline;
   {
     std::lock_guard lock(table_mu_);
-    for (const auto& [id, stream] : streams_) {
+    streams_.ForEach([&](const StreamPtr& stream) {
       if (stream->expires_ns() <= now) {
         expired.push_back(stream);
       } else {
         next_ns = std::min(next_ns, stream->expires_ns());
       }
-    }
+    });
   }
   for (const StreamPtr& stream : expired) {
     stream->expires_ns_.store(kNoDeadline, std::memory_order_seq_cst);  // a lingering one stays in the table
@@ -421,25 +421,22 @@ void Connection::CloseStreams() {
 
 // ---- the table of streams --------------------------------------------------------------------
 
+// In the receive role. One that is over may have left the table.
 StreamPtr Connection::Find(uint32_t id) {
+  if (led_ != nullptr && led_->id() == id && id != 0 && !led_->over()) return led_;
   std::lock_guard lock(table_mu_);
-  const auto it = streams_.find(id);
-  return it == streams_.end() ? nullptr : it->second;
+  return streams_.Find(id);
 }
 
-void Connection::Insert(StreamPtr stream) {
+Connection::Inserted Connection::TryInsert(StreamPtr stream) {
   std::lock_guard lock(table_mu_);
-  const uint32_t id = stream->id();
-  streams_[id] = std::move(stream);
+  const size_t others = streams_.size();
+  return {streams_.Insert(std::move(stream)), others};
 }
 
 StreamPtr Connection::Erase(uint32_t id) {
   std::lock_guard lock(table_mu_);
-  const auto it = streams_.find(id);
-  if (it == streams_.end()) return nullptr;
-  StreamPtr stream = std::move(it->second);
-  streams_.erase(it);
-  return stream;
+  return streams_.Erase(id);
 }
 
 void Connection::EraseWhenDrained(const StreamPtr& stream) {
@@ -451,13 +448,8 @@ void Connection::EraseWhenDrained(const StreamPtr& stream) {
 std::vector<StreamPtr> Connection::AllStreams() {
   std::lock_guard lock(table_mu_);
   std::vector<StreamPtr> all;
-  for (const auto& [id, stream] : streams_) all.push_back(stream);
+  streams_.ForEach([&all](const StreamPtr& stream) { all.push_back(stream); });
   return all;
-}
-
-Connection::Place Connection::LookFor(uint32_t id) {
-  std::lock_guard lock(table_mu_);
-  return {streams_.contains(id), streams_.size()};
 }
 
 size_t Connection::stream_count() {

@@ -18,10 +18,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "ipcrpc/internal/mutex.h"
 #include "rpc/frame.h"
 #include "rpc/keepalive.h"
 #include "rpc/stream.h"
+#include "rpc/stream_table.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
 #include "transport/runtime/io_runtime.h"
@@ -47,9 +48,7 @@ class Connection : public PollTarget {
   // ---- sending, any thread -------------------------------------------------------------------
 
   enum class SendResult { kSent, kNoSpace };
-  // One frame, in place: `size(max)` says how many bytes, given the most that a frame may have (0: too many),
-  // then `fill(at, bytes)` writes them.
-  // Then it may take descriptors along, which `fill` announces.
+  // Descriptors that a frame takes along; its `fill` announces them.
   class FdsToSend {
    public:
     explicit FdsToSend(const SharedFds* fds) : fds_(fds) {}
@@ -65,6 +64,8 @@ class Connection : public PollTarget {
     const SharedFds* const fds_;  // null: none
     uint32_t parcel_ = 0;
   };
+  // One frame, in place: `size(max)` says how many bytes, given the most that a frame may have (0: too many),
+  // then `fill(at, bytes)` writes them.
   template <typename Size, typename Fill>
   SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds = nullptr);
   // A frame that is only a header; waits in a queue when there is no space.
@@ -127,15 +128,14 @@ class Connection : public PollTarget {
   void SendHello(uint32_t max_streams);
 
   StreamPtr Find(uint32_t id);
-  void Insert(StreamPtr stream);
   StreamPtr Erase(uint32_t id);
   std::vector<StreamPtr> AllStreams();
   size_t stream_count();
-  struct Place {
-    bool taken;     // there is a stream of that id
-    size_t others;  // streams that there are
+  struct Inserted {
+    bool done;      // false: there is a stream of that number
+    size_t others;  // streams that there are beside it
   };
-  Place LookFor(uint32_t id);
+  Inserted TryInsert(StreamPtr stream);
   // A stream whose call is over here stays until what it has to send is on its way.
   void EraseWhenDrained(const StreamPtr& stream);
 
@@ -182,26 +182,27 @@ class Connection : public PollTarget {
   std::atomic<bool> role_taken_{false};
   std::atomic<bool> hung_up_{false};  // the peer: who leaves the role reads to the end
   std::atomic<bool> driving_{false};  // a worker is in Drive()
-  std::string block_;  // of the frame at hand, as the next two
+  Stream* led_ = nullptr;  // whose thread leads; what comes for it need not be looked up
+  std::string block_;      // of the frame at hand, as the next two
   std::vector<UniqueFd> frame_fds_;
   Status frame_fds_lost_;
   std::shared_ptr<std::atomic<uint32_t>> unread_fds_;  // of all streams; made by the first
 
-  std::mutex send_mu_;  // the send role, and:
+  internal::Mutex send_mu_;  // the send role, and:
   uint32_t begins_sent_ = 0;
   uint32_t parcels_sent_ = 0;
   std::deque<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
-  std::mutex waiters_mu_;
+  internal::Mutex waiters_mu_;
   std::vector<StreamPtr> space_waiters_;
 
-  std::mutex followers_mu_;
+  internal::Mutex followers_mu_;
   std::vector<Stream*> followers_;
   std::atomic<size_t> follower_count_{0};
 
-  std::mutex table_mu_;
-  absl::flat_hash_map<uint32_t, StreamPtr> streams_;
+  internal::Mutex table_mu_;
+  StreamTable streams_;
 
   std::mutex deadline_mu_;
   uint64_t deadline_timer_ = 0;
@@ -249,7 +250,9 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
       continue;
     }
     if (TryTakeRole()) {
+      led_ = &stream;
       const bool ready = Lead(done, deadline_ns);
+      led_ = nullptr;
       LeaveRole();
       if (!ready && !expired()) continue;  // a poller takes over
       return ready;
@@ -265,6 +268,8 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
 
 template <typename Done>
 bool Connection::Lead(Done&& done, int64_t deadline_ns) {
+  // Where a look costs a system call the first one is Wait()'s.
+  if (!link_->cheap_to_poll()) link_->Wait(deadline_ns);
   // After a pause one frame, which may be what this waits for: to look for the next one costs a cache miss.
   int frames = 1;
   for (;;) {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "ipcrpc/argument_names.h"
+#include "ipcrpc/create_channel.h"
 #include "rpc/reflection/plugin.h"
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
@@ -82,13 +83,7 @@ class RunningServer final : public Server {
   bool relieved() const override { return relieved_.load(std::memory_order_acquire); }
 
   std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) override {
-    std::lock_guard lock(mu_);
-    if (inproc_address_.empty()) {
-      static std::atomic<uint64_t> next{0};
-      inproc_address_ = Cat("inproc:server-", next.fetch_add(1));
-      if (!shutting_down_) ListenInProcess();
-    }
-    return CreateCustomChannel(inproc_address_, arguments);
+    return CreateCustomChannel(InProcessAddress(), arguments);
   }
 
  private:
@@ -96,6 +91,20 @@ class RunningServer final : public Server {
     uint64_t id;
     std::shared_ptr<Listener> listener;
   };
+
+  std::shared_ptr<Channel> InterceptedInProcessChannel(const ChannelArguments& arguments, ClientInterceptorFactories creators) override {
+    return experimental::CreateCustomChannelWithInterceptors(InProcessAddress(), nullptr, arguments, std::move(creators));
+  }
+
+  std::string InProcessAddress() {
+    std::lock_guard lock(mu_);
+    if (inproc_address_.empty()) {
+      static std::atomic<uint64_t> next{0};
+      inproc_address_ = Cat("inproc:server-", next.fetch_add(1));
+      if (!shutting_down_) ListenInProcess();
+    }
+    return inproc_address_;
+  }
 
   // mu_ held, before the shutdown.
   void ListenInProcess() {
@@ -194,6 +203,7 @@ struct ServerBuilder::Plan {
   std::vector<Port> ports;
   std::vector<Service*> services;
   rpc::ServerLimits limits;
+  internal::ServerInterceptorFactories interceptors;
   std::shared_ptr<Runtime> runtime;
   bool take_over = false;
   std::string error;
@@ -293,6 +303,10 @@ ServerBuilder& ServerBuilder::SetTakeOver(bool allowed) {
   return *this;
 }
 
+void ServerBuilder::experimental_type::SetInterceptorCreators(ServerInterceptorFactories interceptor_creators) {
+  builder_->plan_->interceptors = std::move(interceptor_creators);
+}
+
 const std::string& ServerBuilder::error() const { return plan_->error; }
 
 std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
@@ -326,7 +340,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     plan_->error = std::string(MessageOf(bound.status()));
     return nullptr;
   }
-  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, runtime);
+  auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, std::move(plan_->interceptors), runtime);
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
   server->Listen(bound->listeners);
   server->OfferTakeOver(std::move(bound->places));

@@ -167,19 +167,20 @@ Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view blo
 
 Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::string_view block,
                                               std::span<const std::byte> payload) {
+  if (header.stream == 0 || client_parted_.load(std::memory_order_relaxed)) return Verdict::kFault;
+  // A call that is refused stays until its status is on its way.
+  StreamPtr stream(new Stream(this, header.stream, core_->limits().max_receive_bytes));
+  const Inserted inserted = TryInsert(stream);
+  if (!inserted.done) return Verdict::kFault;
   // Two threads of a client may publish their calls in another order than they numbered them.
-  const Place place = LookFor(header.stream);
-  if (header.stream == 0 || place.taken || client_parted_.load(std::memory_order_relaxed)) return Verdict::kFault;
   last_id_ = std::max(last_id_, header.stream);
   if (core_->turns_away()) {
-    TurnAway(StreamPtr(new Stream(this, header.stream, core_->limits().max_receive_bytes)));
+    TurnAway(stream);
     return Verdict::kConsumed;
   }
   bool fault;
   Method* const method = LookUp(header, block, &fault);
   if (fault) return Verdict::kFault;
-
-  StreamPtr stream(new Stream(this, header.stream, core_->limits().max_receive_bytes));
   if (method == nullptr) {
     Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
     return Verdict::kConsumed;
@@ -188,7 +189,7 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
     return Verdict::kConsumed;
   }
-  if (std::max<size_t>(place.others, running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
+  if (std::max<size_t>(inserted.others, running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                           Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
     return Verdict::kConsumed;
@@ -198,7 +199,6 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     const int64_t now = MonotonicNs();
     deadline_ns = deadline_ns > kNoDeadline - now ? kNoDeadline : now + deadline_ns;
   }
-  Insert(stream);
   const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
   if (NeedsRequest(*method) && !complete) {
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ipcrpc/server_context.h"
+#include "absl/container/flat_hash_map.h"
 #include "rpc/connection.h"
 #include "rpc/server_core.h"
 

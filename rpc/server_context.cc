@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "rpc/interception/server_interception.h"
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
 
@@ -34,6 +35,7 @@ std::vector<UniqueFd> ServerContextBase::TakeFds() {
 }
 
 void ServerContextBase::TryCancel() const {
+  if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
   if (call_ != nullptr) call_->TryCancel();
 }
 

@@ -11,6 +11,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "rpc/interception/server_interception.h"
 #include "rpc/keepalive.h"
 #include "rpc/method_table.h"
 #include "transport/runtime/io_runtime.h"
@@ -30,11 +31,15 @@ struct ServerLimits {
 // Thread-safe.
 class ServerCore : public std::enable_shared_from_this<ServerCore> {
  public:
-  ServerCore(MethodTable methods, ServerLimits limits, std::shared_ptr<IoRuntime> runtime)
-      : methods_(std::move(methods)), limits_(limits), runtime_(std::move(runtime)) {}
+  ServerCore(MethodTable methods, ServerLimits limits, internal::ServerInterceptorFactories interceptors,
+             std::shared_ptr<IoRuntime> runtime)
+      : methods_(std::move(methods)), limits_(limits), interceptors_(std::move(interceptors)), intercepts_(!interceptors_.empty()),
+        runtime_(std::move(runtime)) {}
 
   const MethodTable& methods() const { return methods_; }
   const ServerLimits& limits() const { return limits_; }
+  bool intercepts() const { return intercepts_; }
+  const internal::ServerInterceptorFactories& interceptors() const { return interceptors_; }
   IoRuntime& runtime() const { return *runtime_; }
   bool draining() const { return draining_.load(std::memory_order_acquire); }
   // New calls do not run any more.
@@ -82,6 +87,8 @@ class ServerCore : public std::enable_shared_from_this<ServerCore> {
 
   const MethodTable methods_;
   const ServerLimits limits_;
+  const internal::ServerInterceptorFactories interceptors_;
+  const bool intercepts_;
   const std::shared_ptr<IoRuntime> runtime_;
   std::atomic<bool> draining_{false};
   std::atomic<bool> turns_away_{false};

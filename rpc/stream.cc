@@ -200,6 +200,26 @@ bool Stream::Drained() const {
 
 Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std::byte> payload) {
   std::lock_guard lock(mu_);
+  const Arrival arrival = OnMessageLocked(header, payload);
+  if (arrival == Arrival::kOk && (header.flags & kMoreChunks) == 0) NotifyLocked();
+  return arrival;
+}
+
+Stream::Arrival Stream::OnMessageAndEnd(const FrameHeader& header, std::span<const std::byte> payload, Status status,
+                                        std::string_view trailing_block) {
+  std::shared_ptr<internal::CancelTarget> at_end;
+  {
+    std::lock_guard lock(mu_);
+    const Arrival arrival = OnMessageLocked(header, payload);
+    if (arrival != Arrival::kOk) return arrival;
+    at_end = EndLocked(std::move(status), trailing_block, /*drop_unread=*/false);
+  }
+  if (at_end != nullptr) at_end->Cancel();
+  return Arrival::kOk;
+}
+
+Stream::Arrival Stream::OnMessageLocked(const FrameHeader& header, std::span<const std::byte> payload) {
+  if (over_.load(std::memory_order_relaxed)) return Arrival::kOk;  // nothing is added to what the reader takes without a lock
   const bool first = (header.flags & kFirstChunk) != 0;
   const bool more = (header.flags & kMoreChunks) != 0;
   if (first == assembling_) return Arrival::kFault;  // a message inside another, or a chunk of none
@@ -240,7 +260,6 @@ Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std
   complete_bytes_ = inbox_.size();
   messages_.fetch_add(1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
-  if (header.type != FrameType::kFinish) NotifyLocked();  // whose status follows at once, and notifies
   return Arrival::kOk;
 }
 
@@ -319,7 +338,8 @@ void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {
 // ---- the reader ------------------------------------------------------------------------------
 
 bool Stream::Refill() {
-  std::lock_guard lock(mu_);
+  std::unique_lock lock(mu_, std::defer_lock);
+  if (!over()) lock.lock();
   if (messages_.load(std::memory_order_relaxed) == 0) return false;
   if (complete_bytes_ == 0) return false;
   taken_.clear();

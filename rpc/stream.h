@@ -22,6 +22,7 @@
 #include <string_view>
 
 #include "ipcrpc/internal/call.h"
+#include "ipcrpc/internal/mutex.h"
 #include "ipcrpc/status.h"
 #include "rpc/buffer.h"
 #include "rpc/cancel_target.h"
@@ -94,6 +95,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   enum class Arrival { kOk, kTooLarge, kFdsLost, kFault };
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
+  // The same, and behind it the end of the call as End() does it.
+  Arrival OnMessageAndEnd(const FrameHeader& header, std::span<const std::byte> payload, Status status, std::string_view trailing_block);
   bool OnCredit(uint32_t bytes);  // false: absurd
   // `notify`: false when what follows at once does. `alone`: the frame brings nothing else but the end of the call.
   void OnInitial(std::string_view block, bool notify, bool alone);
@@ -189,6 +192,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
     int64_t cost;  // of all its frames, due when it is read
   };
 
+  Arrival OnMessageLocked(const FrameHeader& header, std::span<const std::byte> payload);
   // Over from now on; the caller cancels what it returns, once it holds no lock.
   [[nodiscard]] std::shared_ptr<internal::CancelTarget> EndLocked(Status status, std::string_view trailing_block,
                                                                  bool drop_unread);
@@ -209,7 +213,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   const uint32_t id_;
   const int64_t max_receive_bytes_;
 
-  mutable std::mutex mu_;  // of what follows, down to the atomics
+  mutable internal::Mutex mu_;  // of what follows, down to the atomics
 
   // out
   int64_t credit_ = kInitialCredit;

@@ -10,6 +10,7 @@
 
 #include "rpc/client_call.h"
 #include "rpc/convert.h"
+#include "rpc/interception/sync_client_call.h"
 #include "transport/base/clock.h"
 
 namespace ipcrpc::internal {
@@ -230,12 +231,18 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
 
 std::unique_ptr<ClientCall> ClientCall::Start(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                                               const OutgoingMessage* request) {
+  if (InterceptedChannel* const intercepted = InterceptedChannel::Of(channel)) [[unlikely]] {
+    return StartIntercepted(*intercepted, method, context, request);
+  }
   auto* const client_channel = static_cast<ClientChannel*>(channel);
   return std::make_unique<SyncClientCall>(client_channel, client_channel->shared_from_this(), method, context, request);
 }
 
 Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                          const OutgoingMessage& request, const IncomingMessage& response) {
+  if (InterceptedChannel* const intercepted = InterceptedChannel::Of(channel)) [[unlikely]] {
+    return InterceptedUnaryCall(*intercepted, method, context, request, response);
+  }
   return SyncClientCall(static_cast<ClientChannel*>(channel), nullptr, method, context, &request).Finish(&response);
 }
 

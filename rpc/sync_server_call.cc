@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "rpc/interception/sync_server_call.h"
 #include "transport/base/ticks.h"
 
 namespace ipcrpc::internal {
@@ -19,12 +20,24 @@ SyncServerCall::SyncServerCall(std::shared_ptr<rpc::ServerConnection> connection
 }
 
 void SyncServerCall::Run() {
+  if (!connection_->core().intercepts() || !RunIntercepted()) [[likely]] RunHandler();
+  delete this;
+}
+
+void SyncServerCall::RunHandler() {
   if (method_->type == RpcMethod::NORMAL_RPC) {
     RunUnaryHandler();
   } else {
     Finish(method_->handler->RunStream(*this), nullptr);
   }
-  delete this;
+}
+
+bool SyncServerCall::RunIntercepted() {
+  const auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+  if (interception == nullptr) return false;
+  if (method_->type == RpcMethod::NORMAL_RPC) began_ticks_ = Ticks();
+  InterceptedServerCall::Run(*interception, *this, method_->type, *method_->handler, *this);
+  return true;
 }
 
 void SyncServerCall::Refuse(const Status& why) {

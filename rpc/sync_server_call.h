@@ -33,6 +33,9 @@ class SyncServerCall final : public ServerCall,
 
  private:
   void Finish(const Status& status, const OutgoingMessage* response) override;
+  void RunHandler();
+  // False: nobody intercepts this one.
+  bool RunIntercepted();
   void RunUnaryHandler();
   bool AwaitMessage();
   template <typename Done>

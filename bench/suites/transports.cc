@@ -31,7 +31,7 @@ std::vector<Transport> Transports() {
       {"unix", at("unix:bench"), "socket pair", 1.35},
       {"socketpair", InheritedSocketPair, "socket pair", 1.35},
       {"pipe", InheritedPipes, "pipes", 1.35},
-      {"fifo", at("fifo:bench"), "pipes", 1.35},
+      {"fifo", at("fifo:bench"), "FIFOs", 1.35},
       {"mqueue", at("mqueue:bench"), "POSIX queues", 1.35},
       {"sysvmq", at("sysvmq:bench"), "System V queues"},
       {"netlink", at("netlink:bench"), "netlink"},

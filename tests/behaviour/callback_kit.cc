@@ -80,11 +80,14 @@ ipcrpc::ServerBidiReactor<Msg, Msg>* NewEcho() {
 }
 
 PingPong::PingPong(Methods::Stub& stub, int64_t count) : count_(count) {
+  on_write = [this](bool ok) {
+    if (ok && --awaited_ == 0) Next();
+  };
   on_read = [this](bool ok) {
     if (!ok) return;
     EXPECT_EQ(pong_.number(), answered);
     ++answered;
-    Next();
+    if (--awaited_ == 0) Next();
   };
   stub.async()->Talk(&context, this);
   Next();
@@ -93,6 +96,7 @@ PingPong::PingPong(Methods::Stub& stub, int64_t count) : count_(count) {
 
 void PingPong::Next() {
   if (answered == count_) return StartWritesDone();
+  awaited_ = 2;  // either may come first
   ping_ = Number(answered);
   StartWrite(&ping_);
   StartRead(&pong_);

@@ -125,6 +125,7 @@ class PingPong final : public ClientTalks {
  private:
   void Next();
   const int64_t count_;
+  int awaited_ = 0;
   Msg ping_, pong_;
 };
 

@@ -90,7 +90,7 @@ int CurrentCpu();
 
 template <typename Ready>
 bool Yielder::YieldUntil(Ready&& ready) {
-  if (!OneProcessorAllowed() || !allowed(Ticks())) return false;
+  if (!OneProcessorAllowed() || (not_until_ != 0 && !allowed(Ticks()))) return false;
   if (misses_ >= kMissesInARow && ++skipped_ < kRetryEvery) return false;
   skipped_ = 0;
   bool alone = true;

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <utility>
 
+#include "transport/base/direct_io.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/rendezvous/place.h"
@@ -117,7 +118,7 @@ class MqueueMedium final : public rendezvous::QueueMedium {
   ssize_t Write(const std::byte* from, size_t size) override {
     const size_t piece = std::min(size, message_bytes_);
     while (true) {
-      if (mq_send(out_.get(), reinterpret_cast<const char*>(from), piece, 0) == 0) return static_cast<ssize_t>(piece);
+      if (DirectSend(out_.get(), reinterpret_cast<const char*>(from), piece) == 0) return static_cast<ssize_t>(piece);
       if (errno != EINTR) return -1;
     }
   }
@@ -127,7 +128,7 @@ class MqueueMedium final : public rendezvous::QueueMedium {
  private:
   ssize_t Receive(std::byte* to, size_t size) override {
     while (true) {
-      const ssize_t got = mq_receive(in_.get(), reinterpret_cast<char*>(to), size, nullptr);
+      const ssize_t got = DirectReceive(in_.get(), reinterpret_cast<char*>(to), size);
       if (got >= 0 || errno != EINTR) return got;
     }
   }

@@ -31,6 +31,7 @@ class QueueMedium : public stream::Medium {
     if (ended_) return 0;
     ssize_t got = Receive(to, size);
     if (got < 0 && errno == EAGAIN && std::exchange(in_a_row_, 0) >= depth_ && watch_ != nullptr && watch_->PeerLeft()) {
+      Disarm();
       got = Receive(to, size);
       if (got < 0 && errno == EAGAIN) got = 0;
     }

@@ -66,7 +66,9 @@ IoRuntime::IoRuntime(IoRuntimeOptions options)
     auto lane = std::make_unique<Lane>();
     lane->runtime = this;
     lane->poller = std::make_unique<Poller>(
-        [this] { housekeeper_.RequestTick(); },
+        [this] {
+          if (options_.threads) housekeeper_.RequestTick();  // else there is no other thread to give the poller to
+        },
         [this, raw = lane.get()](bool watched) {
           housekeeper_.Rewatch(raw->watch_id, watched ? uint32_t{EPOLLIN} | EPOLLET : 0u);
         });

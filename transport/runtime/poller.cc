@@ -143,11 +143,12 @@ bool Poller::Run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     bool busy = false;
     if (!Pass(&busy)) return false;
-    if (busy) continue;
     if (SleepsInLink()) {
-      SleepInLink();
+      // Where a look costs a system call the next one is the link's own.
+      if (!busy || !hot_[0]->target->link().cheap_to_poll()) SleepInLink();
       continue;
     }
+    if (busy) continue;
     const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
     if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
@@ -346,9 +347,12 @@ void Poller::SetWatched(bool watched) {
 }
 
 void Poller::Watch(Entry& entry, uint32_t events) {
-  if (std::exchange(entry.watched_events, events) == events) return;
+  const uint32_t before = std::exchange(entry.watched_events, events);
+  if (before == events) return;
+  // What is not watched leaves: an entry costs each arrival a look at it, whatever it asks for.
+  const int operation = before == 0 ? EPOLL_CTL_ADD : events == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
   epoll_event event = {.events = events, .data = {.ptr = entry.target.get()}};
-  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, entry.target->link().event_fd(), &event);
+  epoll_ctl(epoll_.get(), operation, entry.target->link().event_fd(), &event);
 }
 
 void Poller::Remove(Entry& entry) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "transport/base/direct_io.h"
 #include "transport/base/features.h"
 #include "transport/base/own_thread.h"
 #include "transport/base/strings.h"
@@ -84,7 +85,7 @@ ssize_t StreamDescriptor::Read(std::byte* to, size_t size) const {
       return -1;
     }
     const ssize_t n =
-        kind_ == Kind::kSocket ? recv(fd_.get(), to, size, MSG_DONTWAIT) : read(fd_.get(), to, size);
+        kind_ == Kind::kSocket ? recv(fd_.get(), to, size, MSG_DONTWAIT) : DirectRead(fd_.get(), to, size);
     if (n >= 0 || errno != EINTR) return n;
   }
 }
@@ -101,7 +102,7 @@ ssize_t StreamDescriptor::Write(const std::byte* from, size_t size) const {
     }
     const ssize_t n = kind_ == Kind::kSocket ? send(fd_.get(), from, size, MSG_DONTWAIT | MSG_NOSIGNAL)
                       : may_raise_           ? WriteWithoutSignal(fd_.get(), from, size)
-                                             : write(fd_.get(), from, size);
+                                             : DirectWrite(fd_.get(), from, size);
     if (n >= 0 || errno != EINTR) return n;
   }
 }

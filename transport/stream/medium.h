@@ -41,6 +41,9 @@ class Medium {
   virtual int write_fd() const { return -1; }
   // Before a sleep on read_fd(). False: Read() has something.
   virtual bool Arm() { return true; }
+  // Undoes Arm(), where that has somebody else read: until the next Arm() Read() says EAGAIN only when nothing is there.
+  // For whoever takes that for the end, as the peer is gone.
+  virtual void Disarm() {}
 
   // -1, or readable when the peer may have died: then PeerDied() says whether. For mechanisms whose read_fd() does
   // not tell by a hang-up.

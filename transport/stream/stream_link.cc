@@ -39,17 +39,7 @@ StreamLink::StreamLink(UniqueFd read, UniqueFd write, Options options)
                  std::move(options)) {}
 
 StreamLink::StreamLink(std::unique_ptr<stream::Medium> medium, Options options)
-    : options_(std::move(options)), medium_(std::move(medium)) {
-  if (one_socket()) return;
-  poll_set_.reset(epoll_create1(EPOLL_CLOEXEC));
-  epoll_event event = {.events = kIncoming, .data = {.u64 = kInput}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->read_fd(), &event);
-  // Errors are reported whatever one asks for.
-  event = {.events = 0, .data = {.u64 = kOutput}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->write_fd(), &event);
-  event = {.events = EPOLLIN, .data = {.u64 = kDeath}};
-  if (medium_->death_fd() >= 0) epoll_ctl(poll_set_.get(), EPOLL_CTL_ADD, medium_->death_fd(), &event);
-}
+    : options_(std::move(options)), medium_(std::move(medium)) {}
 
 StreamLink::~StreamLink() { Close(absl::CancelledError("the link was closed")); }
 
@@ -62,6 +52,7 @@ std::byte* StreamLink::Reserve(uint32_t size, Class frame_class) {
   bool look = false;
   {
     const std::lock_guard lock(out_mu_);
+    TakeCommitted();
     if (out_broken_ || closed_.load(std::memory_order_relaxed)) out_.Discard();
     room = out_.Reserve(size, limit);
     if (room == nullptr) {
@@ -79,9 +70,10 @@ std::byte* StreamLink::Reserve(uint32_t size, Class frame_class) {
   return room;
 }
 
-void StreamLink::Commit(uint32_t size) {
-  const std::lock_guard lock(out_mu_);
-  out_.Commit(size);
+void StreamLink::Commit(uint32_t size) { committed_ = size; }
+
+void StreamLink::TakeCommitted() {
+  if (committed_ != 0) out_.Commit(std::exchange(committed_, 0));
 }
 
 // The descriptors go with the first bytes of the frame, now, when all before it has gone: then what the kernel thinks of them
@@ -125,6 +117,7 @@ void StreamLink::Flush() {
   bool look;
   {
     const std::lock_guard lock(out_mu_);
+    TakeCommitted();
     // Full: the holder of the receive role sends the rest, and asking the kernel again would be in vain.
     if (want_write_.load(std::memory_order_relaxed)) return;
     SendPending();
@@ -167,9 +160,25 @@ bool StreamLink::StillFull() {
 void StreamLink::SetWantWrite(bool want) {
   if (want_write_.load(std::memory_order_relaxed) == want) return;
   want_write_.store(want, std::memory_order_seq_cst);
-  if (!poll_set_.valid()) return;
-  epoll_event event = {.events = want ? static_cast<uint32_t>(EPOLLOUT) : 0u, .data = {.u64 = kOutput}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, medium_->write_fd(), &event);
+  if (poll_set_.valid()) Watch(EPOLL_CTL_MOD, medium_->write_fd(), kOutput, want ? EPOLLOUT : 0u);
+}
+
+void StreamLink::Watch(int operation, int fd, uint64_t which, uint32_t events) const {
+  epoll_event event = {.events = events, .data = {.u64 = which}};
+  epoll_ctl(poll_set_.get(), operation, fd, &event);
+}
+
+int StreamLink::event_fd() const {
+  if (one_socket()) return medium_->read_fd();
+  const std::lock_guard lock(out_mu_);
+  if (!poll_set_.valid()) {
+    poll_set_.reset(epoll_create1(EPOLL_CLOEXEC));
+    Watch(EPOLL_CTL_ADD, medium_->read_fd(), kInput, kIncoming);
+    // Errors are reported whatever one asks for.
+    Watch(EPOLL_CTL_ADD, medium_->write_fd(), kOutput, want_write_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
+    if (medium_->death_fd() >= 0) Watch(EPOLL_CTL_ADD, medium_->death_fd(), kDeath, EPOLLIN);
+  }
+  return poll_set_.get();
 }
 
 bool StreamLink::wants_write() const { return want_write_.load(std::memory_order_acquire); }
@@ -235,6 +244,7 @@ StreamLink::Progress StreamLink::Deliver(FrameSink& sink, int max_frames, int* f
 }
 
 bool StreamLink::ReadMore(bool gone) {
+  if (gone) medium_->Disarm();
   const std::span<std::byte> room = in_.Room();
   const ssize_t got = medium_->Read(room.data(), room.size());
   if (got > 0) {
@@ -298,8 +308,7 @@ bool StreamLink::Wait(int64_t deadline_ns) {
 void StreamLink::WatchInput(bool watch) {
   if (input_watched_ == watch || !poll_set_.valid()) return;
   input_watched_ = watch;
-  epoll_event event = {.events = watch ? kIncoming : 0u, .data = {.u64 = kInput}};
-  epoll_ctl(poll_set_.get(), EPOLL_CTL_MOD, medium_->read_fd(), &event);
+  Watch(watch ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, medium_->read_fd(), kInput, kIncoming);
 }
 
 // What an error or the end means is for Poll() to find out, which reads again.
@@ -360,7 +369,7 @@ bool StreamLink::BeginSleep() {
 }
 
 void StreamLink::OnEvent(uint32_t epoll_events) {
-  if (!poll_set_.valid()) {
+  if (one_socket()) {
     if ((epoll_events & ~static_cast<uint32_t>(EPOLLOUT)) != 0) drained_ = false;
     return;
   }

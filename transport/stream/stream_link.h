@@ -25,6 +25,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "ipcrpc/internal/mutex.h"
 #include "transport/base/fd.h"
 #include "transport/base/fork_guard.h"
 #include "transport/base/spin.h"
@@ -67,7 +68,7 @@ class StreamLink final : public Link {
   absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count) override;
   void DropFds() override;
   bool Wait(int64_t deadline_ns) override;
-  int event_fd() const override { return poll_set_.valid() ? poll_set_.get() : medium_->read_fd(); }
+  int event_fd() const override;
   HangupSource hangup() const override;
   bool PeerHungUp() override;
   bool wants_write() const override;
@@ -83,10 +84,13 @@ class StreamLink final : public Link {
  private:
   bool one_socket() const { return medium_->write_fd() < 0; }
 
-  // out_mu_ held.
+  // out_mu_ held. The first one in the send role.
+  void TakeCommitted();
   void SendPending();
   void SetWantWrite(bool want);
   bool StillFull();
+  // In poll_set_.
+  void Watch(int operation, int fd, uint64_t which, uint32_t events) const;
 
   Progress Deliver(FrameSink& sink, int max_frames, int* frames);
   bool ReadMore(bool gone);  // false: nothing more will come, and the link is closed
@@ -105,7 +109,13 @@ class StreamLink final : public Link {
   const ForkGuard fork_guard_;
   const Options options_;
   const std::unique_ptr<stream::Medium> medium_;
-  UniqueFd poll_set_;  // with more than one descriptor: an epoll of them, for event_fd()
+
+  // With more than one descriptor: an epoll of them, made by the first who asks for event_fd(), with out_mu_ held. A link
+  // that is only waited for by itself has none: each entry on a descriptor is told of each arrival there.
+  mutable UniqueFd poll_set_;
+
+  // send role
+  uint32_t committed_ = 0;  // bytes of a frame that out_ is still to be told of
 
   // receive role
   stream::InBuffer in_;
@@ -116,7 +126,7 @@ class StreamLink final : public Link {
   UniqueFd kick_fd_;  // an eventfd; made by the first Wait() that has to sleep
 
   // under out_mu_, by whoever sends: the holder of the send role, or of the receive role when the rest can go
-  mutable std::mutex out_mu_;
+  mutable internal::Mutex out_mu_;
   stream::OutBuffer out_;
   bool out_broken_ = false;    // the peer takes nothing any more
   uint32_t space_wanted_ = 0;  // size and limit of the Reserve() that failed; 0: none did

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -97,6 +98,16 @@ bool Reader::Arm() {
   return true;
 }
 
+void Reader::Disarm() {
+  std::unique_lock lock(mu_);
+  while (armed_) {
+    disarm_ = true;
+    // It comes behind what is there. A peer with the right to read here could take it.
+    Send(queue_, kKick, nullptr, 0);
+    changed_.wait_for(lock, std::chrono::milliseconds(1), [this] { return !armed_; });
+  }
+}
+
 // REQUIRES: mu_.
 void Reader::StartThread() {
   // Signals are for the program's own threads.
@@ -128,16 +139,20 @@ void Reader::Run() {
     const int error = errno;
     lock.lock();
     if (got < 0 && error == EINTR) continue;
-    if (got >= 0 && message.type == kKick) continue;
-    held_size_ = got;
-    held_error_ = error;
-    if (got >= 0) {
-      held_.type = message.type;
-      std::memcpy(held_.bytes, message.bytes, static_cast<size_t>(got));
+    const bool kicked = got >= 0 && message.type == kKick;
+    if (kicked && !disarm_) continue;
+    if (!kicked) {
+      held_size_ = got;
+      held_error_ = error;
+      if (got >= 0) {
+        held_.type = message.type;
+        std::memcpy(held_.bytes, message.bytes, static_cast<size_t>(got));
+      }
+      holding_ = true;
+      eventfd_write(event_.get(), 1);
     }
     armed_ = false;
-    holding_ = true;
-    eventfd_write(event_.get(), 1);
+    if (std::exchange(disarm_, false)) changed_.notify_all();
   }
   ended_.store(true, std::memory_order_release);
 }

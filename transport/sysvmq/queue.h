@@ -55,6 +55,9 @@ class Reader {
   ssize_t Receive(Message& message);
   // False: there is a message.
   bool Arm();
+  // Takes the queue back from the thread, which may have a message by now: then the next Receive() has it. Blocks for as long
+  // as it takes the thread to answer.
+  void Disarm();
 
  private:
   void Run();
@@ -68,6 +71,7 @@ class Reader {
   std::condition_variable changed_;
   bool armed_ = false;    // the queue is the thread's
   bool holding_ = false;  // held_ is there
+  bool disarm_ = false;   // the thread is to give it back
   bool stop_ = false;
   std::atomic<bool> ended_{false};
   Message held_;

@@ -151,6 +151,7 @@ class SysvmqMedium final : public rendezvous::QueueMedium {
   int read_fd() const override { return in_->fd(); }
   int write_fd() const override { return space_event_.get(); }
   bool Arm() override { return in_->Arm(); }
+  void Disarm() override { in_->Disarm(); }
   int in_queue() const { return in_->queue(); }
 
  private:

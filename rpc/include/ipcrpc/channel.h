@@ -14,6 +14,10 @@
 
 namespace ipcrpc {
 
+namespace internal {
+class InterceptedChannel;
+}
+
 enum class ConnectivityState { IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN };
 
 // Credentials exist for source compatibility: who may connect is decided by the socket's mode and owner.
@@ -77,8 +81,11 @@ class IPCRPC_EXPORT ChannelInterface {
   }
 
  private:
+  friend class internal::InterceptedChannel;
   virtual bool WaitForStateChangeNs(ConnectivityState last, int64_t deadline_ns) = 0;
   virtual bool WaitForConnectedNs(int64_t deadline_ns) = 0;
+
+  internal::InterceptedChannel* intercepted_ = nullptr;  // itself, where calls pass interceptors
 };
 
 using Channel = ChannelInterface;

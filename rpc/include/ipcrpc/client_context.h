@@ -6,12 +6,12 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "ipcrpc/export.h"
+#include "ipcrpc/internal/mutex.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/time_point.h"
 #include "ipcrpc/unique_fd.h"
@@ -23,6 +23,7 @@ class ServerContext;
 class ServerContextBase;
 namespace internal {
 class ClientCallCore;
+class ClientInterception;
 class CancelTarget;
 }
 
@@ -107,6 +108,7 @@ class IPCRPC_EXPORT ClientContext {
 
  private:
   friend class internal::ClientCallCore;
+  friend class internal::ClientInterception;
 
   static std::unique_ptr<ClientContext> FromBase(const ServerContextBase& server_context, PropagationOptions options);
 
@@ -117,7 +119,7 @@ class IPCRPC_EXPORT ClientContext {
   bool used_ = false;
   std::string authority_;
 
-  mutable std::mutex mu_;
+  mutable internal::Mutex mu_;
   std::atomic<bool> cancelled_{false};      // before the call started; set under mu_
   internal::CancelTarget* call_ = nullptr;  // while it runs
   std::shared_ptr<const std::string> peer_;
@@ -131,6 +133,7 @@ class IPCRPC_EXPORT ClientContext {
   std::vector<UniqueFd> received_fds_;  // with the last one
 
   std::shared_ptr<void> propagation_;  // keeps the link to the served call
+  std::unique_ptr<internal::ClientInterception> interception_;  // of an intercepted call; set under mu_
 };
 
 }  // namespace ipcrpc

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ipcrpc/channel.h"
@@ -12,6 +13,8 @@
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/runtime.h"
 #include "ipcrpc/status.h"
+#include "ipcrpc/support/client_interceptor.h"
+#include "ipcrpc/support/server_interceptor.h"
 
 namespace ipcrpc {
 
@@ -63,7 +66,24 @@ class IPCRPC_EXPORT Server {
   // A channel to this server within the process, by no address that others know.
   virtual std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) = 0;
 
+  using ClientInterceptorFactories = std::vector<std::unique_ptr<experimental::ClientInterceptorFactoryInterface>>;
+  class experimental_type {
+   public:
+    explicit experimental_type(Server* server) : server_(server) {}
+    // InProcessChannel() whose calls pass interceptors of these factories.
+    std::shared_ptr<Channel> InProcessChannelWithInterceptors(const ChannelArguments& arguments,
+                                                              ClientInterceptorFactories interceptor_creators) {
+      return server_->InterceptedInProcessChannel(arguments, std::move(interceptor_creators));
+    }
+
+   private:
+    Server* const server_;
+  };
+  experimental_type experimental() { return experimental_type(this); }
+
  private:
+  virtual std::shared_ptr<Channel> InterceptedInProcessChannel(const ChannelArguments& arguments,
+                                                               ClientInterceptorFactories interceptor_creators) = 0;
   virtual void ShutdownNs(int64_t deadline_ns) = 0;
 };
 
@@ -88,6 +108,19 @@ class IPCRPC_EXPORT ServerBuilder {
   // Taken for compatibility: the runtime has its own measure of threads (Runtime::WithThreads()).
   enum SyncServerOption { NUM_CQS, MIN_POLLERS, MAX_POLLERS, CQ_TIMEOUT_MSEC };
   ServerBuilder& SetSyncServerOption(SyncServerOption, int) { return *this; }
+
+  using ServerInterceptorFactories = std::vector<std::unique_ptr<experimental::ServerInterceptorFactoryInterface>>;
+  class IPCRPC_EXPORT experimental_type {
+   public:
+    explicit experimental_type(ServerBuilder* builder) : builder_(builder) {}
+    // Each call of a method that there is passes an interceptor of each factory, in this order. Replaces those of before;
+    // the next server that is built takes them.
+    void SetInterceptorCreators(ServerInterceptorFactories interceptor_creators);
+
+   private:
+    ServerBuilder* const builder_;
+  };
+  experimental_type experimental() { return experimental_type(this); }
 
   // Served by this runtime instead of the process's default one.
   ServerBuilder& SetRuntime(std::shared_ptr<Runtime> runtime);

@@ -23,6 +23,7 @@ namespace ipcrpc {
 class ClientContext;
 namespace internal {
 class ServerCallCore;
+class ServerInterception;
 template <class Request, class Response>
 class CallbackUnaryHandler;
 }
@@ -90,6 +91,7 @@ class IPCRPC_EXPORT ServerContextBase {
 
  private:
   friend class internal::ServerCallCore;
+  friend class internal::ServerInterception;
   friend class ClientContext;
 
   int64_t deadline_ns_ = internal::kNoDeadlineNs;
@@ -100,6 +102,7 @@ class IPCRPC_EXPORT ServerContextBase {
   mutable std::multimap<string_ref, string_ref> client_metadata_;
   mutable bool client_parsed_ = false;
   internal::ServerCallCore* call_ = nullptr;  // null when made by a test: nothing is ever cancelled
+  internal::ServerInterception* interception_ = nullptr;  // of an intercepted call
 };
 
 // Of a handler that runs from the begin of its call to the end. Valid for its length. IsCancelled() and TryCancel() by any

@@ -1,6 +1,7 @@
 // The outcome of a call: a code, a message for people, and details for programs.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -30,28 +31,44 @@ enum StatusCode {
   DO_NOT_USE = -1,
 };
 
-// A value. Code, message and details reach the other side byte for byte.
+// A value. Code, message and details reach the other side byte for byte. One without text is a number and costs as much.
 class IPCRPC_EXPORT Status {
  public:
   Status() = default;  // OK
-  Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
-  Status(StatusCode code, std::string message, std::string details)
-      : code_(code), message_(std::move(message)), details_(std::move(details)) {}
+  Status(StatusCode code, std::string message) : Status(code, std::move(message), std::string()) {}
+  Status(StatusCode code, std::string message, std::string details);
+  ~Status() = default;
+  Status(const Status& other) : code_(other.code_), text_(CopyOf(other.text_)) {}
+  Status& operator=(const Status& other) {
+    code_ = other.code_;
+    text_ = CopyOf(other.text_);
+    return *this;
+  }
+  // What was moved from keeps its code.
+  Status(Status&&) = default;
+  Status& operator=(Status&&) = default;
 
   static const Status OK;
   static const Status CANCELLED;
 
   bool ok() const { return code_ == StatusCode::OK; }
   StatusCode error_code() const { return code_; }
-  const std::string& error_message() const { return message_; }
+  const std::string& error_message() const { return text_ == nullptr ? kNoText : text_->message; }
   // Any bytes; by convention a serialised google.rpc.Status.
-  const std::string& error_details() const { return details_; }
+  const std::string& error_details() const { return text_ == nullptr ? kNoText : text_->details; }
   void IgnoreError() const {}
 
  private:
+  struct Text {
+    std::string message, details;
+  };
+  static std::unique_ptr<Text> CopyOf(const std::unique_ptr<Text>& text) {
+    return text == nullptr ? nullptr : std::make_unique<Text>(*text);
+  }
+  static const std::string kNoText;
+
   StatusCode code_ = StatusCode::OK;
-  std::string message_;
-  std::string details_;
+  std::unique_ptr<Text> text_;  // null: none
 };
 
 }  // namespace ipcrpc

@@ -116,7 +116,8 @@ class IPCRPC_EXPORT MethodHandler {
   // NORMAL_RPC: parses `request` (private memory), runs the handler, finishes.
   virtual void RunUnary(ServerContext* context, std::span<const std::byte> request, UnaryReply& reply);
   // Other kinds: runs the handler to its end, on a worker thread. A client-streaming handler writes its one
-  // response with `call.Write` (WriteOptions().set_last_message()) before it returns OK.
+  // response with `call.Write` (WriteOptions().set_last_message()) before it returns OK. So does a unary one, which is run
+  // this way, on any thread, where its messages are intercepted.
   virtual Status RunStream(ServerCall& call);
 
   // Whether calls of any kind are begun with RunCallback() instead: it starts the handler and returns.

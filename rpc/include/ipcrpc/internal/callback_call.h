@@ -7,6 +7,7 @@
 #include <functional>
 #include <mutex>
 #include <span>
+#include <utility>
 
 #include "ipcrpc/export.h"
 #include "ipcrpc/internal/call.h"
@@ -21,6 +22,8 @@ namespace internal {
 
 class CallbackClientCall;
 class CallbackServerCall;
+class InterceptedCallbackClientCall;
+class InterceptedCallbackServerCall;
 
 // What a client's call tells of itself. The kinds of calls differ in what they make public of this.
 class ClientReactor {
@@ -33,6 +36,7 @@ class ClientReactor {
 
  private:
   friend class CallbackClientCall;
+  friend class InterceptedCallbackClientCall;
   virtual void OnReadInitialMetadataDone(bool /*ok*/) {}
   virtual void OnReadDone(bool /*ok*/) {}
   virtual void OnWriteDone(bool /*ok*/) {}
@@ -43,8 +47,9 @@ class ClientReactor {
 // until OnDone().
 class IPCRPC_EXPORT ClientCallbackCall {
  public:
-  // A call to be started. With `request`, which must live until Start() has returned, it is sent with the begin of the call
-  // and half-closes it. `response`, if given, is filled before OnDone() when that gets OK.
+  // A call to be started. With `request`, which must live until Start() has returned (where an interceptor takes its time: until
+  // the call is over), it is sent with the begin of the call and half-closes it. `response`, if given, is filled before
+  // OnDone() when that gets OK.
   static ClientCallbackCall* Make(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
                                   ClientReactor* reactor, const OutgoingMessage* request, const IncomingMessage* response);
 
@@ -85,6 +90,12 @@ class IPCRPC_EXPORT ServerCallbackCall {
   // For the messages of the call: as many bytes as asked for, until `release(memory)` is called, after OnDone().
   virtual void* Allocate(size_t bytes) = 0;
   virtual void ReleaseAtEnd(void* object, void (*release)(void* object)) = 0;
+  // Goes on with `next` at once, or when those who intercept the call have seen its request, which was parsed.
+  template <typename Next>
+  void AfterRequest(void* request, Next&& next) {
+    if (!intercepted_) [[likely]] return next();
+    ShowRequest(request, std::forward<Next>(next));
+  }
   // Ends RunCallback(): the reactor's operations reach this call from now on. `response`, if there is just one, goes with an
   // OK status.
   virtual void Bind(ServerReactor* reactor, const OutgoingMessage* response) = 0;
@@ -98,7 +109,13 @@ class IPCRPC_EXPORT ServerCallbackCall {
   virtual void Finish(Status status) = 0;
 
  protected:
+  explicit ServerCallbackCall(bool intercepted = false) : intercepted_(intercepted) {}
   ~ServerCallbackCall() = default;
+
+ private:
+  virtual void ShowRequest(void* /*request*/, std::function<void()> next) { next(); }
+
+  const bool intercepted_;
 };
 
 // What a reactor wants of its call: passed on, or kept until the call is bound.
@@ -143,6 +160,7 @@ class ServerReactor {
 
  private:
   friend class CallbackServerCall;
+  friend class InterceptedCallbackServerCall;
   virtual void OnSendInitialMetadataDone(bool /*ok*/) {}
   virtual void OnReadDone(bool /*ok*/) {}
   virtual void OnWriteDone(bool /*ok*/) {}

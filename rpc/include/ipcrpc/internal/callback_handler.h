@@ -81,8 +81,10 @@ class CallbackUnaryHandler final : public MethodHandler {
     call.ReleaseAtEnd(holder, [](void* object) { static_cast<Holder*>(object)->Release(); });
     call.context()->allocator_state_ = holder;
     if (!ParseRequest(call, holder->request())) return call.FailAtOnce(CallbackRequestDoesNotParse());
-    const OutgoingMessage response = Outgoing(*holder->response());
-    BindReactorOf(call, &response, [&] { return get_reactor_(call.context(), holder->request(), holder->response()); });
+    call.AfterRequest(holder->request(), [this, &call, holder] {
+      const OutgoingMessage response = Outgoing(*holder->response());
+      BindReactorOf(call, &response, [&] { return get_reactor_(call.context(), holder->request(), holder->response()); });
+    });
   }
 
  private:
@@ -117,7 +119,9 @@ class CallbackServerStreamingHandler final : public MethodHandler {
   void RunCallback(ServerCallbackCall& call) override {
     Request* const request = MessageOf<Request>(call);
     if (!ParseRequest(call, request)) return call.FailAtOnce(CallbackRequestDoesNotParse());
-    BindReactorOf(call, nullptr, [&] { return get_reactor_(call.context(), request); });
+    call.AfterRequest(request, [this, &call, request] {
+      BindReactorOf(call, nullptr, [&] { return get_reactor_(call.context(), request); });
+    });
   }
 
  private:

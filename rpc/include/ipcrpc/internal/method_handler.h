@@ -10,6 +10,7 @@
 
 #include "ipcrpc/internal/call.h"
 #include "ipcrpc/internal/message_codec.h"
+#include "ipcrpc/internal/spare_messages.h"
 #include "ipcrpc/server_context.h"
 #include "ipcrpc/status.h"
 #include "ipcrpc/support/sync_stream.h"
@@ -41,20 +42,30 @@ class RpcMethodHandler final : public MethodHandler {
 
   void RunUnary(ServerContext* context, std::span<const std::byte> request_bytes,
                 UnaryReply& reply) override {
-    RequestType request;
-    if (!MessageCodec<RequestType>::Parse(&request, request_bytes.data(), request_bytes.size())) {
+    SpareMessages<RequestType, ResponseType> messages;
+    if (!MessageCodec<RequestType>::Parse(&messages.request(), request_bytes.data(), request_bytes.size())) {
       reply.Finish(RequestDoesNotParse(), nullptr);
       return;
     }
-    ResponseType response;
+    const size_t bytes = request_bytes.size();
     const Status status =
-        CatchingStatus([&] { return (service_->*function_)(context, &request, &response); });
-    if (!status.ok()) {
+        CatchingStatus([&] { return (service_->*function_)(context, &messages.request(), &messages.response()); });
+    if (status.ok()) {
+      const OutgoingMessage outgoing = Outgoing(messages.response());
+      reply.Finish(status, &outgoing);
+    } else {
       reply.Finish(status, nullptr);
-      return;
     }
-    const OutgoingMessage outgoing = Outgoing(response);
-    reply.Finish(status, &outgoing);
+    messages.Keep(bytes);
+  }
+
+  Status RunStream(ServerCall& call) override {
+    RequestType request;
+    if (!call.Read(Incoming(&request))) return RequestDoesNotParse();
+    ResponseType response;
+    Status status = CatchingStatus([&] { return (service_->*function_)(call.context(), &request, &response); });
+    if (status.ok()) call.Write(Outgoing(response), WriteOptions().set_last_message());
+    return status;
   }
 
  private:
