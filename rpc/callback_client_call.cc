@@ -135,6 +135,12 @@ void CallbackClientCall::OnConnection(absl::StatusOr<std::shared_ptr<rpc::Client
 }
 
 bool CallbackClientCall::BeginNow(std::shared_ptr<rpc::ClientConnection> connection) {
+  if (attached()) {
+    if (Status wrong = CheckAttached(*connection); !wrong.ok()) {
+      EndBeforeBegin(std::move(wrong));
+      return true;
+    }
+  }
   connection->ServeByPoller();
   set_poller(connection->poller());
   begin_unsent_ = corked() && !has_request_;
@@ -155,6 +161,7 @@ bool CallbackClientCall::BeginNow(std::shared_ptr<rpc::ClientConnection> connect
 }
 
 void CallbackClientCall::OnBegun() {
+  ForgetBegin();
   connection_->WatchDeadline(stream_, deadline_ns());
   if (reactor_ == nullptr) {
     begun_.store(true, std::memory_order_release);
@@ -238,8 +245,9 @@ void CallbackClientCall::StartWrite(const OutgoingMessage& message, bool last) {
   if (stream_ == nullptr) return NoteWrite(kWrite, Sending::kClosed);
   if (!begin_unsent_) return NoteWrite(kWrite, SendMessage(message, last));
   begin_unsent_ = false;
-  Status wrong = CheckSize(message);
+  Status wrong = CheckMessage(message);
   NoteWrite(kWrite, wrong.ok() ? SendBegin(&message, last ? uint8_t{rpc::kHalfCloses} : uint8_t{0}) : Sending::kClosed);
+  ForgetBegin();
   if (!wrong.ok()) End(std::move(wrong));
 }
 

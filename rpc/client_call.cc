@@ -10,6 +10,7 @@
 #include "rpc/metadata.h"
 #include "rpc/run_times.h"
 #include "transport/base/clock.h"
+#include "transport/base/scm_rights.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::internal {
@@ -125,7 +126,21 @@ rpc::Stream::Sending ClientCallCore::SendBegin(const OutgoingMessage* message, u
       begin.deadline = static_cast<uint64_t>(std::max<int64_t>(1, deadline_ns() - MonotonicNs()));
     }
   }
+  if (message != nullptr) {
+    if (begin_fds_ == nullptr) begin_fds_ = TakeAttached();
+    if (begin_fds_ != nullptr) begin.fds = &begin_fds_;
+  }
   return stream_->Send(begin, message);
+}
+
+Status ClientCallCore::CheckAttached(const rpc::ClientConnection& connection) const {
+  const std::vector<UniqueFd>& attached = begin_fds_ != nullptr ? *begin_fds_ : context_.send_fds_;
+  return rpc::CheckFds(attached, connection.link());
+}
+
+rpc::SharedFds ClientCallCore::TakeAttached() {
+  if (context_.send_fds_.empty()) [[likely]] return nullptr;
+  return std::make_shared<const std::vector<UniqueFd>>(std::exchange(context_.send_fds_, {}));
 }
 
 // ---- while it runs ---------------------------------------------------------------------------
@@ -138,17 +153,32 @@ Status ClientCallCore::CheckSize(const OutgoingMessage& message) const {
                 Cat("a message of ", bytes, " bytes is larger than the channel's send limit of ", channel_->max_send_bytes()));
 }
 
+Status ClientCallCore::CheckMessage(const OutgoingMessage& message) const {
+  if (!context_.send_fds_.empty()) [[unlikely]] {
+    if (Status wrong = CheckAttached(*connection_); !wrong.ok()) return wrong;
+  }
+  return CheckSize(message);
+}
+
 rpc::Stream::Sending ClientCallCore::SendMessage(const OutgoingMessage& message, bool last) {
-  if (Status wrong = CheckSize(message); !wrong.ok()) {
+  if (Status wrong = CheckMessage(message); !wrong.ok()) {
     End(std::move(wrong));
     return rpc::Stream::Sending::kClosed;
   }
   const uint8_t flags = last ? rpc::kHalfCloses : 0;
-  return stream_->Send({.type = FrameType::kMessage, .flags = flags}, &message);
+  const rpc::SharedFds fds = TakeAttached();
+  return stream_->Send({.type = FrameType::kMessage, .flags = flags, .fds = fds != nullptr ? &fds : nullptr}, &message);
+}
+
+// The context outlives the stream, so the descriptors go there at once.
+std::optional<std::span<const std::byte>> ClientCallCore::Take() {
+  const auto bytes = stream_->Take();
+  if (stream_->fds_came()) [[unlikely]] CloseElsewhere(std::exchange(context_.received_fds_, stream_->TakeFds()));
+  return bytes;
 }
 
 bool ClientCallCore::TakeMessage(const IncomingMessage& message) {
-  const auto bytes = stream_->Take();
+  const auto bytes = Take();
   if (!bytes.has_value()) return false;
   if (message.parse(message.message, bytes->data(), bytes->size())) return true;
   unparsable_ = true;  // the server may have ended the call with OK already
@@ -176,7 +206,7 @@ Status ClientCallCore::Conclude(const IncomingMessage* response) {
   if (!status.ok()) return status;
   if (unparsable_) return Unparsable();
   if (response == nullptr) return status;
-  const auto bytes = stream_->Take();
+  const auto bytes = Take();
   if (!bytes.has_value()) return Status(StatusCode::INTERNAL, "the server sent no response");
   if (response->parse(response->message, bytes->data(), bytes->size())) return status;
   return Status(StatusCode::INTERNAL, "the response does not parse");

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "ipcrpc/client_context.h"
@@ -41,10 +43,16 @@ class ClientCallCore : public CancelTarget {
   // Undoes Open(), for a call that is over and is to be begun again.
   void Close();
 
+  // Descriptors are to go with the next message; and why they cannot on that connection.
+  bool attached() const { return begin_fds_ != nullptr || !context_.send_fds_.empty(); }
+  Status CheckAttached(const rpc::ClientConnection& connection) const;
+  // The request goes on no other connection from now on.
+  void ForgetBegin() { begin_fds_ = nullptr; }
+
   // ---- while it runs -------------------------------------------------------------------------
 
   // OK, or why the message must not be sent.
-  Status CheckSize(const OutgoingMessage& message) const;
+  Status CheckMessage(const OutgoingMessage& message) const;
   rpc::Stream::Sending SendMessage(const OutgoingMessage& message, bool last);
   // The next message, which is there or never comes; false: none. One that does not parse ends the call.
   bool TakeMessage(const IncomingMessage& message);
@@ -82,8 +90,13 @@ class ClientCallCore : public CancelTarget {
  private:
   static Status Unparsable() { return Status(StatusCode::INTERNAL, "a received message does not parse"); }
 
+  Status CheckSize(const OutgoingMessage& message) const;
+  rpc::SharedFds TakeAttached();
+  std::optional<std::span<const std::byte>> Take();
+
   ClientContext& context_;
   std::string initial_block_;  // what is sent
+  rpc::SharedFds begin_fds_;   // with the message of the begin
   bool unparsable_ = false;    // the reader's
   bool initial_noted_ = false;
 };

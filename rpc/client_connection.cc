@@ -143,6 +143,10 @@ Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const Fr
 
 Connection::Verdict ClientConnection::Refuse(const StreamPtr& stream, const FrameHeader& header, Stream::Arrival arrival) {
   if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
+  if (arrival == Stream::Arrival::kFdsLost) {
+    Cancel(stream, frame_fds_lost());
+    return Verdict::kConsumed;
+  }
   Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                         Cat("a received message of ", header.message_bytes, " bytes is larger than the channel's limit")));
   return Verdict::kConsumed;

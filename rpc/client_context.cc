@@ -8,12 +8,15 @@
 #include "rpc/interception/client_interception.h"
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
+#include "transport/base/scm_rights.h"
 
 namespace ipcrpc {
 
 ClientContext::ClientContext() = default;
-// First of all the served call forgets this one.
-ClientContext::~ClientContext() { propagation_.reset(); }
+ClientContext::~ClientContext() {
+  propagation_.reset();  // first of all the served call forgets this one
+  CloseElsewhere(std::move(received_fds_));
+}
 
 void ClientContext::AddMetadata(const std::string& key, const std::string& value) { send_metadata_.emplace(key, value); }
 

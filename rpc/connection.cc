@@ -3,13 +3,17 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <fstream>
 
 #include "rpc/convert.h"
 #include "transport/base/copy.h"
+#include "transport/base/log.h"
+#include "transport/base/scm_rights.h"
 #include "transport/base/strings.h"
 #include "transport/base/ticks.h"
+#include "transport/fd_queue.h"
 
 namespace ipcrpc::rpc {
 namespace {
@@ -85,6 +89,48 @@ bool Connection::FlushOutbox() {
   link_->Flush();
   outbox_waits_.store(!outbox_.empty(), std::memory_order_release);
   return outbox_.empty();
+}
+
+// What the kernel refuses to pass is announced all the same, as not sent: so the call ends where the message arrives, and both
+// sides hear of it.
+bool Connection::SendFds(FdsToSend& fds) {
+  const uint32_t parcel = ParcelAfter(parcels_sent_);
+  switch (link_->SendFds(parcel, **fds.fds_)) {
+    case Link::FdSending::kNoSpace:
+      return false;
+    case Link::FdSending::kSent:
+      fds.parcel_ = parcels_sent_ = parcel;
+      return true;
+    case Link::FdSending::kRefused:
+      Log(LogSeverity::kWarning, Cat(*description_, ": ", fds.count(), " file descriptors could not be sent: ", strerror(errno)));
+      fds.parcel_ = 0;
+      return true;
+  }
+  return true;
+}
+
+bool Connection::TakeFrameFds(const FrameHeader& header) {
+  frame_fds_lost_ = Status();
+  if (header.fd_sequence == 0) {
+    frame_fds_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
+                             Cat(int{header.fd_count}, " file descriptors of a message could not be sent: the sender's kernel refused"));
+    return true;
+  }
+  absl::StatusOr<std::vector<UniqueFd>> fds = link_->TakeFds(header.fd_sequence, header.fd_count);
+  if (absl::IsInvalidArgument(fds.status())) return false;
+  if (!fds.ok()) {
+    frame_fds_lost_ = FromAbsl(fds.status());
+    return true;
+  }
+  if (unread_fds_ == nullptr) unread_fds_ = std::make_shared<std::atomic<uint32_t>>(0);
+  if (unread_fds_->load(std::memory_order_relaxed) + fds->size() > kMaxUnreadFds) {
+    CloseElsewhere(*std::move(fds));
+    frame_fds_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
+                             Cat("more than ", kMaxUnreadFds, " file descriptors that came with messages are unread on one connection"));
+    return true;
+  }
+  frame_fds_ = *std::move(fds);
+  return true;
 }
 
 void Connection::SendHello(uint32_t max_streams) {
@@ -350,8 +396,13 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
       OnGoaway(header->number);
       return Verdict::kConsumed;
     default:
-      return OnCallFrame(*header, block_, rest);
+      break;
   }
+  if (header->fd_count == 0) [[likely]] return OnCallFrame(*header, block_, rest);
+  if (!TakeFrameFds(*header)) return Verdict::kFault;
+  const Verdict verdict = OnCallFrame(*header, block_, rest);
+  CloseElsewhere(std::exchange(frame_fds_, {}));  // of a call that is over, or never was
+  return verdict;
 }
 
 void Connection::OnClosed() { CloseStreams(); }

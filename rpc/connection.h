@@ -48,10 +48,26 @@ class Connection : public PollTarget {
   // ---- sending, any thread -------------------------------------------------------------------
 
   enum class SendResult { kSent, kNoSpace };
+  // Descriptors that a frame takes along; its `fill` announces them.
+  class FdsToSend {
+   public:
+    explicit FdsToSend(const SharedFds* fds) : fds_(fds) {}
+    size_t count() const { return fds_ == nullptr ? 0 : (*fds_)->size(); }
+    void Announce(FrameHeader& header) const {
+      if (fds_ == nullptr) [[likely]] return;
+      header.fd_count = static_cast<uint8_t>(count());
+      header.fd_sequence = parcel_;
+    }
+
+   private:
+    friend class Connection;
+    const SharedFds* const fds_;  // null: none
+    uint32_t parcel_ = 0;
+  };
   // One frame, in place: `size(max)` says how many bytes, given the most that a frame may have (0: too many),
   // then `fill(at, bytes)` writes them.
   template <typename Size, typename Fill>
-  SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill);
+  SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds = nullptr);
   // A frame that is only a header; waits in a queue when there is no space.
   void SendControl(const FrameHeader& header);
   // Pump()s the stream when the link has space again.
@@ -83,6 +99,13 @@ class Connection : public PollTarget {
   // Ends the call by OnDeadline() when it is not over by then.
   void WatchDeadline(const StreamPtr& stream, int64_t deadline_ns);
   IoRuntime& runtime() const { return *runtime_; }
+
+  // ---- descriptors, by the holder of the receive role, for the frame at hand ------------------
+
+  // OK, or why those that it announces are not to be had: the call that it belongs to ends with that.
+  const Status& frame_fds_lost() const { return frame_fds_lost_; }
+  std::vector<UniqueFd> ReleaseFrameFds() { return std::move(frame_fds_); }
+  std::unique_ptr<UnreadFds> MakeUnreadFds() { return std::make_unique<UnreadFds>(unread_fds_); }
 
   // ---- PollTarget, FrameSink -----------------------------------------------------------------
 
@@ -143,6 +166,8 @@ class Connection : public PollTarget {
   void Drive();
   void Follow(Stream& stream, uint32_t events, int64_t deadline_ns);
   bool FlushOutbox();
+  bool SendFds(FdsToSend& fds);  // false: there is no space
+  bool TakeFrameFds(const FrameHeader& header);
   void CloseStreams();
 
   const std::unique_ptr<Link> link_;
@@ -158,10 +183,14 @@ class Connection : public PollTarget {
   std::atomic<bool> hung_up_{false};  // the peer: who leaves the role reads to the end
   std::atomic<bool> driving_{false};  // a worker is in Drive()
   Stream* led_ = nullptr;  // whose thread leads; what comes for it need not be looked up
-  std::string block_;      // of the frame at hand
+  std::string block_;      // of the frame at hand, as the next two
+  std::vector<UniqueFd> frame_fds_;
+  Status frame_fds_lost_;
+  std::shared_ptr<std::atomic<uint32_t>> unread_fds_;  // of all streams; made by the first
 
   internal::Mutex send_mu_;  // the send role, and:
   uint32_t begins_sent_ = 0;
+  uint32_t parcels_sent_ = 0;
   std::deque<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
@@ -192,13 +221,14 @@ class Connection : public PollTarget {
 };
 
 template <typename Size, typename Fill>
-Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill) {
+Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds) {
   std::unique_lock lock(send_mu_);
   if (!outbox_.empty() && !FlushOutbox()) return SendResult::kNoSpace;
   const uint32_t bytes = size(link_->max_frame_bytes());
   if (bytes == 0) return SendResult::kNoSpace;
   std::byte* const at = link_->Reserve(bytes, frame_class);
   if (at == nullptr) return SendResult::kNoSpace;
+  if (fds != nullptr && fds->fds_ != nullptr && !SendFds(*fds)) [[unlikely]] return SendResult::kNoSpace;
   fill(at, bytes);
   link_->Commit(bytes);
   link_->Flush();

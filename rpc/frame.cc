@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 
+#include "ipcrpc/unique_fd.h"
 #include "transport/base/copy.h"
 
 namespace ipcrpc::rpc {
@@ -47,7 +48,12 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
   if (header.type < FrameType::kHello || header.type > FrameType::kGoaway) return wrong("a frame of unknown type");
   if ((header.flags & ~kKnownFlags) != 0) return wrong("a frame with unknown flags");
   if ((header.flags & kNotRun) != 0 && header.type != FrameType::kFinish) return wrong("a call that did not run, and is not over");
-  if (header.fd_count != 0) return wrong("a frame that announces descriptors");
+  if (header.fd_count == 0 && header.fd_sequence != 0) return wrong("a parcel of no descriptors");
+  if (header.fd_count != 0) {
+    const bool carries = header.type == FrameType::kBegin || header.type == FrameType::kMessage || header.type == FrameType::kFinish;
+    if (!carries || (header.flags & kFirstChunk) == 0) return wrong("descriptors where no message begins");
+    if (header.fd_count > kMaxFdsPerMessage) return wrong("more descriptors than go with a message");
+  }
   if (header.block_bytes > frame.size() - sizeof(header)) return wrong("a block longer than its frame");
   const size_t rest = frame.size() - sizeof(header) - header.block_bytes;
   if (rest != 0 && (header.flags & kHasMessage) == 0 && header.type != FrameType::kHello) {

@@ -44,13 +44,13 @@ inline constexpr uint32_t kStillTaking = 0xffff'ffff;
 struct FrameHeader {
   FrameType type = FrameType::kPing;
   uint8_t flags = 0;
-  uint8_t fd_count = 0;        // descriptors that go with the frame; 0 for now
+  uint8_t fd_count = 0;        // descriptors that go with the message that begins here
   uint8_t reserved = 0;
   uint32_t stream = 0;         // 0: the connection
   uint32_t number = 0;         // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes; kGoaway: calls taken
   uint32_t block_bytes = 0;
   uint64_t deadline = 0;       // kBegin: 0 none
-  uint32_t fd_sequence = 0;
+  uint32_t fd_sequence = 0;    // with fd_count: their parcel, counted from 1 by this end; 0: they could not be sent
   uint32_t message_bytes = 0;  // with kFirstChunk
 };
 static_assert(sizeof(FrameHeader) == 32);
@@ -71,6 +71,8 @@ static_assert(sizeof(HelloBody) == 72);
 
 // What a stream's window counts for a frame with `message_bytes` of message: small messages cost too.
 inline constexpr int64_t kFrameCost = 32;
+// And what it counts for each descriptor that goes with the frame.
+inline constexpr int64_t kFdCost = 4096;
 
 // The most that a block may have: beside the header it fits one frame of the smallest link.
 inline constexpr size_t kMaxBlockBytes = 15 * 1024;

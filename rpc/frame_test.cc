@@ -40,13 +40,36 @@ TEST(FrameTest, LayoutOnTheWire) {
   EXPECT_EQ(decoded->deadline, 0x1122334455667788u);
 }
 
+// The vector of docs/wire.md: a message with two descriptors, the third that take any along.
+TEST(FrameTest, DescriptorsOnTheWire) {
+  const FrameHeader header = {.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .fd_count = 2, .stream = 7,
+                              .fd_sequence = 3, .message_bytes = 2};
+  const std::vector<std::byte> frame = Encode(header, "hi");
+  const unsigned char expected[] = {4, 5, 2, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                    0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 'h', 'i'};
+  ASSERT_EQ(frame.size(), sizeof(expected));
+  EXPECT_EQ(std::memcmp(frame.data(), expected, sizeof(expected)), 0);
+  const char* error = nullptr;
+  const auto decoded = DecodeHeader(frame, &error);
+  ASSERT_TRUE(decoded.has_value()) << error;
+  EXPECT_EQ(decoded->fd_count, 2);
+  EXPECT_EQ(decoded->fd_sequence, 3u);
+}
+
 TEST(FrameTest, RefusesWhatContradictsItself) {
   EXPECT_STREQ(ErrorOf(std::vector<std::byte>(31)), "a frame shorter than its header");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(0)}, "")), "a frame of unknown type");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(12)}, "")), "a frame of unknown type");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = 64}, "")), "a frame with unknown flags");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = kNotRun}, "")), "a call that did not run, and is not over");
-  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .fd_count = 1}, "")), "a frame that announces descriptors");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .fd_count = 1}, "")), "descriptors where no message begins");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .flags = kHasMessage | kMoreChunks, .fd_count = 1}, "a")),
+               "descriptors where no message begins");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kPing, .flags = kHasMessage | kFirstChunk, .fd_count = 1}, "")),
+               "descriptors where no message begins");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .fd_count = 17}, "")),
+               "more descriptors than go with a message");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .fd_sequence = 1}, "")), "a parcel of no descriptors");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kBegin, .block_bytes = 3}, "ab")), "a block longer than its frame");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCredit}, "x")), "message bytes in a frame without a message");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kBegin, .flags = kMoreChunks}, "")), "chunk flags on a frame without a message");

@@ -38,19 +38,32 @@ bool ServerCallCore::TakeMessage(const IncomingMessage& message) {
 
 bool ServerCallCore::CheckSend(const OutgoingMessage& message) {
   if (!forced_.ok()) return false;
+  if (context_->send_fds_.empty() && connection_->core().limits().max_send_bytes == std::numeric_limits<int64_t>::max()) return true;
+  forced_ = CheckMessage(message);
+  return forced_.ok();
+}
+
+Status ServerCallCore::CheckMessage(const OutgoingMessage& message) const {
+  if (!context_->send_fds_.empty()) {
+    if (Status wrong = rpc::CheckFds(context_->send_fds_, connection_->link()); !wrong.ok()) return wrong;
+  }
   const int64_t limit = connection_->core().limits().max_send_bytes;
-  if (limit == std::numeric_limits<int64_t>::max()) return true;
   const size_t bytes = message.size(message.message);
-  if (bytes <= static_cast<uint64_t>(limit)) return true;
-  forced_ = Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a message of ", bytes, " bytes is larger than the server's send limit of ", limit));
-  return false;
+  if (bytes <= static_cast<uint64_t>(limit)) return Status();
+  return Status(StatusCode::RESOURCE_EXHAUSTED, Cat("a message of ", bytes, " bytes is larger than the server's send limit of ", limit));
+}
+
+rpc::SharedFds ServerCallCore::TakeAttached() {
+  if (context_->send_fds_.empty()) [[likely]] return nullptr;
+  return std::make_shared<const std::vector<UniqueFd>>(std::exchange(context_->send_fds_, {}));
 }
 
 rpc::Stream::Sending ServerCallCore::SendMessage(const OutgoingMessage& message) {
   if (IsCancelled() || !CheckSend(message)) return rpc::Stream::Sending::kClosed;
   const std::string block = TakeInitialBlock();
   if (!forced_.ok()) return rpc::Stream::Sending::kClosed;
-  return stream_->Send({.type = FrameType::kMessage, .block = block}, &message);
+  const rpc::SharedFds fds = TakeAttached();
+  return stream_->Send({.type = FrameType::kMessage, .block = block, .fds = fds != nullptr ? &fds : nullptr}, &message);
 }
 
 bool ServerCallCore::SendInitial() {
@@ -88,7 +101,9 @@ void ServerCallCore::SendStatus(const Status& handler_status, const OutgoingMess
     }
     block += trailing;
   }
-  connection_->FinishCall(stream_, status, status.ok() ? response : nullptr, block);
+  if (!status.ok()) response = nullptr;
+  const rpc::SharedFds fds = response != nullptr ? TakeAttached() : nullptr;
+  connection_->FinishCall(stream_, status, response, block, fds != nullptr ? &fds : nullptr);
 }
 
 // ---- for the context -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class ServerCallCore {
   std::string peer() const { return connection_->link().description(); }
   // Cancels `context` when this call is; until what it returns is dropped.
   std::shared_ptr<void> CancelTogether(ClientContext* context);
+  std::vector<UniqueFd> TakeFds() { return stream_->TakeFds(); }
   std::shared_ptr<const AuthContext> auth_context() const { return connection_->auth_context(); }
 
  protected:
@@ -49,6 +50,9 @@ class ServerCallCore {
  private:
   class Dependents;
   std::shared_ptr<Dependents> WhatEndsWithIt();
+  Status CheckMessage(const OutgoingMessage& message) const;
+  // What was attached for the next message; null when nothing was.
+  rpc::SharedFds TakeAttached();
   // The initial metadata as a block, once; empty after.
   std::string TakeInitialBlock();
 

@@ -212,7 +212,11 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   }
   if ((header.flags & kHasMessage) != 0) {
     const Verdict verdict = OnMessageFrame(stream, header, payload);
-    if (verdict != Verdict::kConsumed || stream->over()) return verdict;
+    if (verdict != Verdict::kConsumed) return verdict;
+    if (stream->over()) {  // refused
+      CountTaken();
+      return verdict;
+    }
   } else if ((header.flags & kHalfCloses) != 0) {
     stream->OnHalfClose();
   }
@@ -225,6 +229,10 @@ Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, co
   switch (stream->OnMessage(header, payload)) {
     case Stream::Arrival::kFault:
       return Verdict::kFault;
+    case Stream::Arrival::kFdsLost:
+      AbortCall(stream, frame_fds_lost());
+      waiting_.erase(header.stream);
+      return Verdict::kConsumed;
     case Stream::Arrival::kTooLarge: {
       const Status why(StatusCode::RESOURCE_EXHAUSTED,
                        Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",
@@ -287,10 +295,10 @@ void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
 }
 
 void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                                  std::string_view metadata_block) {
+                                  std::string_view metadata_block, const SharedFds* fds) {
   Stream::Sending sent;
   if (status.ok()) {
-    sent = stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block}, response);
+    sent = stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block, .fds = fds}, response);
   } else {
     std::string block(metadata_block);
     const uint32_t code = AppendStatus(block, status);

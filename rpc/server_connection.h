@@ -38,7 +38,7 @@ class ServerConnection final : public Connection {
   void AbortCall(const StreamPtr& stream, const Status& why);
   // The end of a call: its last frame, and the stream is forgotten.
   void FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
-                  std::string_view metadata_block);
+                  std::string_view metadata_block, const SharedFds* fds = nullptr);
 
  private:
   Verdict OnCallFrame(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload) override;

@@ -30,6 +30,10 @@ bool ServerContextBase::IsCancelled() const { return call_ != nullptr && call_->
 
 std::stop_token ServerContextBase::stop_token() const { return call_ == nullptr ? std::stop_token() : call_->stop_token(); }
 
+std::vector<UniqueFd> ServerContextBase::TakeFds() {
+  return call_ == nullptr ? std::vector<UniqueFd>() : call_->TakeFds();
+}
+
 void ServerContextBase::TryCancel() const {
   if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
   if (call_ != nullptr) call_->TryCancel();

@@ -19,6 +19,10 @@ constexpr size_t kTrustedReserve = 1024 * 1024;
 // The peer may overdraw its credit by the frame that it began with the last of it.
 constexpr int64_t kOverdraft = 16 * 1024 * 1024 / 4;
 
+int64_t CostOf(size_t message_bytes, size_t fds) {
+  return static_cast<int64_t>(message_bytes) + kFrameCost + static_cast<int64_t>(fds) * kFdCost;
+}
+
 constexpr bool IsControl(FrameType type) { return type != FrameType::kMessage && type != FrameType::kBegin; }
 
 }  // namespace
@@ -68,6 +72,7 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
   if (message != nullptr && credit_ <= 0) return Sent::kLater;
   const uint64_t total = uint64_t{kHeaderBytes} + frame.block.size() + message_bytes;
   const auto size = [total](uint32_t max) { return total <= max ? static_cast<uint32_t>(total) : 0; };
+  Connection::FdsToSend fds(frame.fds);
   const auto fill = [&](std::byte* at, uint32_t) {
     FrameHeader header = {.type = frame.type, .flags = frame.flags, .stream = id_, .number = frame.number,
                           .block_bytes = static_cast<uint32_t>(frame.block.size()), .deadline = frame.deadline};
@@ -75,14 +80,15 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
       header.flags |= kHasMessage | kFirstChunk;
       header.message_bytes = static_cast<uint32_t>(message_bytes);
     }
+    fds.Announce(header);
     if (frame.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     if (!frame.block.empty()) std::memcpy(at + sizeof(header), frame.block.data(), frame.block.size());
     if (message_bytes != 0) message->write(message->message, at + sizeof(header) + frame.block.size(), message_bytes);
   };
   const auto frame_class = IsControl(frame.type) && message == nullptr ? Link::Class::kControl : Link::Class::kData;
-  if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
-  if (message != nullptr) credit_ -= static_cast<int64_t>(message_bytes) + kFrameCost;
+  if (connection_->SendFrame(frame_class, size, fill, &fds) != Connection::SendResult::kSent) return Sent::kLater;
+  if (message != nullptr) credit_ -= CostOf(message_bytes, fds.count());
   published_ = true;
   return Sent::kDone;
 }
@@ -90,7 +96,7 @@ Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMes
 void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
   if (message != nullptr && frame.type == FrameType::kFinish) {
     // A status goes after its message when they do not go together; the initial metadata goes with the first of them.
-    Enqueue({.type = FrameType::kMessage, .block = frame.block}, message, message_bytes);
+    Enqueue({.type = FrameType::kMessage, .block = frame.block, .fds = frame.fds}, message, message_bytes);
     Enqueue(frame, nullptr, 0);
     return;
   }
@@ -101,6 +107,7 @@ void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* mes
   item.deadline = frame.deadline;
   item.block = frame.block;
   item.has_message = message != nullptr;
+  if (frame.fds != nullptr && message != nullptr) item.fds = *frame.fds;
   if (message_bytes != 0) message->write(message->message, item.message.Extend(message_bytes), message_bytes);
 }
 
@@ -114,6 +121,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
     chunk = std::min<size_t>({left, max - fixed, kChunkBytes});
     return fixed + static_cast<uint32_t>(chunk);
   };
+  Connection::FdsToSend fds(item.fds != nullptr ? &item.fds : nullptr);
   const auto fill = [&](std::byte* at, uint32_t) {
     FrameHeader header = {.type = item.type, .flags = 0, .stream = id_, .number = item.number,
                           .block_bytes = static_cast<uint32_t>(item.block.size()), .deadline = item.deadline};
@@ -126,6 +134,7 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
         header.message_bytes = static_cast<uint32_t>(item.message.size());
       }
     }
+    fds.Announce(header);
     header.flags |= item.flags & (last ? uint8_t{0xff} : static_cast<uint8_t>(~kHalfCloses));
     if (item.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
@@ -133,13 +142,14 @@ Stream::Sent Stream::SendChunk(OutItem& item) {
     CopyBytes(at + sizeof(header) + item.block.size(), item.message.data() + item.sent, chunk);
   };
   const auto frame_class = IsControl(item.type) ? Link::Class::kControl : Link::Class::kData;
-  if (connection_->SendFrame(frame_class, size, fill) != Connection::SendResult::kSent) return Sent::kLater;
-  if (item.has_message) credit_ -= static_cast<int64_t>(chunk) + kFrameCost;
+  if (connection_->SendFrame(frame_class, size, fill, &fds) != Connection::SendResult::kSent) return Sent::kLater;
+  if (item.has_message) credit_ -= CostOf(chunk, fds.count());
   published_ = true;
   item.sent += chunk;
   item.begun = true;
   // What follows the first chunk is a plain message frame.
   item.type = FrameType::kMessage;
+  item.fds = nullptr;
   item.block.clear();
   item.flags &= kHalfCloses;
   item.number = 0;
@@ -214,16 +224,22 @@ Stream::Arrival Stream::OnMessageLocked(const FrameHeader& header, std::span<con
   const bool more = (header.flags & kMoreChunks) != 0;
   if (first == assembling_) return Arrival::kFault;  // a message inside another, or a chunk of none
   if (half_closed_.load(std::memory_order_relaxed)) return Arrival::kFault;  // it had said that none would follow
-  const int64_t cost = static_cast<int64_t>(payload.size()) + kFrameCost;
+  const int64_t cost = CostOf(payload.size(), header.fd_count);
   received_cost_ += cost;
   anything_received_.store(true, std::memory_order_relaxed);
   if (received_cost_ > granted_cost_ + kOverdraft) return Arrival::kFault;
   if (first) {
     if (header.message_bytes > static_cast<uint64_t>(max_receive_bytes_)) return Arrival::kTooLarge;
+    if (header.fd_count != 0) [[unlikely]] {
+      if (!connection_->frame_fds_lost().ok()) return Arrival::kFdsLost;
+      if (fds_ == nullptr) fds_ = connection_->MakeUnreadFds();
+      fds_->Push(connection_->ReleaseFrameFds());
+      fds_came_.store(true, std::memory_order_relaxed);  // published by messages_
+    }
     current_mark_ = inbox_.size();
     current_left_ = header.message_bytes;
     current_cost_ = 0;
-    const MessageMark mark = {header.message_bytes, 0};
+    const MessageMark mark = {header.message_bytes, header.fd_count != 0, 0};
     inbox_.Reserve(inbox_.size() + sizeof(mark) + std::min<size_t>(header.message_bytes, kTrustedReserve));
     inbox_.Append(&mark, sizeof(mark));
   }
@@ -286,7 +302,10 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   trailing_block_ = trailing_block;
   out_closed_ = true;
   if (!last_taken_) out_.clear();
-  if (drop_unread) dropped_.store(true, std::memory_order_release);
+  if (drop_unread) {
+    dropped_.store(true, std::memory_order_release);
+    if (fds_ != nullptr) fds_->DropWaiting();
+  }
   over_.store(true, std::memory_order_release);
   NotifyLocked();
   return std::exchange(at_end_, nullptr);
@@ -343,6 +362,7 @@ std::optional<std::span<const std::byte>> Stream::Take() {
   const std::span<const std::byte> message(taken_.data() + taken_at_ + sizeof(mark), mark.size);
   taken_at_ += sizeof(mark) + mark.size;
   messages_.fetch_sub(1, std::memory_order_relaxed);
+  if (mark.has_fds != 0 || taken_has_fds_) [[unlikely]] NextFds(mark.has_fds != 0);
   unreported_cost_ += mark.cost;
   // The window is looked at now and then, and always when the reader has caught up; not when no more can come.
   const bool due = unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_;
@@ -354,12 +374,24 @@ std::optional<std::span<const std::byte>> Stream::Take() {
   return message;
 }
 
+void Stream::NextFds(bool has_some) {
+  taken_has_fds_ = has_some;
+  std::lock_guard lock(mu_);
+  if (fds_ != nullptr) fds_->Advance(has_some);
+}
+
+std::vector<UniqueFd> Stream::TakeFds() {
+  if (!fds_came()) return {};
+  std::lock_guard lock(mu_);
+  return fds_->Take();
+}
+
 std::optional<uint32_t> Stream::NextSize() {
   if (!MessageReady()) return std::nullopt;
   if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
   MessageMark mark;
   std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
-  return static_cast<uint32_t>(mark.size);
+  return mark.size;
 }
 
 void Stream::GrantForReader() {

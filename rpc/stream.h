@@ -27,6 +27,7 @@
 #include "rpc/buffer.h"
 #include "rpc/cancel_target.h"
 #include "rpc/frame.h"
+#include "rpc/message_fds.h"
 #include "rpc/recycled.h"
 
 namespace ipcrpc::rpc {
@@ -50,6 +51,7 @@ struct OutFrame {
   uint32_t number = 0;
   uint64_t deadline = 0;
   std::string_view block = {};
+  const SharedFds* fds = nullptr;  // that go with the message
 };
 
 class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counter<Stream> {
@@ -90,7 +92,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
 
   // ---- in, by the holder of the receive role -------------------------------------------------
 
-  enum class Arrival { kOk, kTooLarge, kFault };
+  enum class Arrival { kOk, kTooLarge, kFdsLost, kFault };
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
   // The same, and behind it the end of the call as End() does it.
@@ -115,6 +117,10 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::optional<std::span<const std::byte>> Take();
   // Its size, without taking it.
   std::optional<uint32_t> NextSize();
+  // The descriptors that came with the message taken last, once. Those that nobody takes are closed.
+  std::vector<UniqueFd> TakeFds();
+  // Whether a message had some. After Take().
+  bool fds_came() const { return fds_came_.load(std::memory_order_relaxed); }
 
   // ---- state, any thread ---------------------------------------------------------------------
 
@@ -175,12 +181,14 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
     std::string block;
     bool has_message;
     Buffer message;
+    SharedFds fds;
     size_t sent = 0;
     bool begun = false;
   };
   // In front of each message in the inbox.
   struct MessageMark {
-    uint64_t size;
+    uint32_t size;
+    uint32_t has_fds;
     int64_t cost;  // of all its frames, due when it is read
   };
 
@@ -198,6 +206,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void PumpLocked();
   void NotifyLocked();
   bool Refill();
+  void NextFds(bool has_some);
   void GrantLocked(bool reader_waits);
 
   Connection* const connection_;
@@ -226,6 +235,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   int64_t received_cost_ = 0, consumed_cost_ = 0, granted_cost_ = kInitialCredit;
   int64_t window_ = kInitialCredit;
   std::shared_ptr<internal::CancelTarget> at_end_;
+  std::unique_ptr<UnreadFds> fds_;  // made by the first
 
   // Handed to the reader by a flag below, whose release pairs with the reader's acquire.
   std::string initial_block_;              // these by initial_seen_
@@ -239,6 +249,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   size_t taken_at_ = 0;
   size_t taken_complete_ = 0;
   int64_t unreported_cost_ = 0;
+  bool taken_has_fds_ = false;
 
   std::atomic<uint32_t> messages_{0};  // complete, in the inbox or taken and not read
   std::atomic<bool> over_{false};
@@ -246,6 +257,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<bool> initial_seen_{false};
   std::atomic<bool> half_closed_{false};
   std::atomic<bool> anything_received_{false};
+  std::atomic<bool> fds_came_{false};
   std::atomic<bool> lingering_{false};
   std::atomic<bool> not_run_{false};
   std::atomic<uint32_t> events_{0};  // futex word

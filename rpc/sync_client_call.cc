@@ -73,7 +73,9 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     do {
       if (!done()) Await(done);
     } while (MakeAgain());
-    if (stream_ != nullptr) NoteInitial();
+    if (stream_ == nullptr) return;
+    NoteInitial();
+    if (request_.has_value() && stream_->initial_seen()) ForgetBegin();
   }
 
   Status Finish(const IncomingMessage* response) override {
@@ -132,8 +134,15 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
         }
         connection = *std::move(made);
       }
+      if (attached()) {
+        local_status_ = CheckAttached(*connection);
+        if (!local_status_.ok()) return;
+      }
       connection->CatchUp();
-      if (BeginOn(std::move(connection), message, flags) == Begun::kYes) return;
+      if (BeginOn(std::move(connection), message, flags) == Begun::kYes) {
+        if (!request_.has_value()) ForgetBegin();
+        return;
+      }
       std::this_thread::yield();  // lost just now; the channel is about to notice
     }
   }
@@ -178,6 +187,7 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
     } while (MakeAgain());
     if (stream_ == nullptr) return false;
     NoteInitial();
+    if (request_.has_value() && stream_->initial_seen()) ForgetBegin();
     return stream_->MessageReady();
   }
 

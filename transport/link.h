@@ -3,8 +3,8 @@
 //
 // Two roles, each held by one thread at a time. The caller serialises them (rpc/ has a lock for
 // each); a link has no lock of its own.
-//   send role     Reserve, Commit, Flush
-//   receive role  Poll, Wait, BeginSleep, EndSleep, OnEvent
+//   send role     Reserve, SendFds, Commit, Flush
+//   receive role  Poll, TakeFds, DropFds, Wait, BeginSleep, EndSleep, OnEvent
 // Everything else may be called by any thread at any time.
 #pragma once
 
@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "transport/address.h"
+#include "transport/base/fd.h"
 #include "transport/peer.h"
 
 namespace ipcrpc {
@@ -80,6 +81,17 @@ class Link {
   // is not committed is forgotten at the next Reserve().
   virtual std::byte* Reserve(uint32_t size, Class frame_class) = 0;
 
+  // Where capabilities().passes_fds, between Reserve() and Commit(): these descriptors, 1 … kMaxFdsPerMessage of them, go
+  // with the reserved frame. They stay the caller's. `parcel` counts such frames of this end, by ParcelAfter(): the frame
+  // has to say it, and how many they are, so that its receiver can TakeFds(). Makes system calls. After kSent Commit() of
+  // the whole reservation has to follow; after kNoSpace there is no reservation any more.
+  enum class FdSending {
+    kSent,
+    kNoSpace,  // not now: as when Reserve() returns null
+    kRefused,  // the kernel does not pass them; errno says why (ETOOMANYREFS: too many of the user's are on their way)
+  };
+  virtual FdSending SendFds(uint32_t parcel, std::span<const UniqueFd> fds);
+
   // Publishes the reserved frame, of which `size` bytes count. A peer that is awake may see it at
   // once; one that sleeps is woken by Flush().
   virtual void Commit(uint32_t size) = 0;
@@ -98,6 +110,14 @@ class Link {
 
   // Delivers up to `max_frames` frames to `sink`, and OnSpace() when due. Never blocks.
   virtual Progress Poll(FrameSink& sink, int max_frames) = 0;
+
+  // From FrameSink::OnFrame(), for a frame that says that so many descriptors go with it, as that parcel: close-on-exec. By
+  // the time that a frame is delivered its descriptors have come, so this never waits.
+  // RESOURCE_EXHAUSTED: the process is at its limit of open files, and they are lost; FAILED_PRECONDITION: such a link
+  // carries none. The link goes on. INVALID_ARGUMENT: the peer lies, and the frame is a fault.
+  virtual absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count);
+  // For who delivers frames without knowing what they say: closes those that came and were not taken.
+  virtual void DropFds() {}
 
   // Blocks the calling thread until Poll() may have something to do, Kick() is called or was since
   // the last Wait() began, or `deadline_ns` (CLOCK_MONOTONIC, kNoDeadline) has passed. May return early.

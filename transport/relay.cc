@@ -33,6 +33,7 @@ class Side final : public FrameSink {
   bool Turn() {
     if (blocked_ || closed_) return false;
     const Link::Progress progress = link_.Poll(*this, kFramesPerTurn);
+    link_.DropFds();  // which the frame that comes out of the other end cannot take along
     other_.Flush();
     closed_ = progress == Link::Progress::kClosed;
     return progress == Link::Progress::kFrames || closed_ || std::exchange(space_came_, false);

@@ -17,13 +17,14 @@
 #include "transport/inherited/adopt.h"
 #include "transport/stream/buffer_size.h"
 #include "transport/stream/framing.h"
+#include "transport/stream/socket_medium.h"
 #include "transport/stream/stream_link.h"
 
 namespace ipcrpc {
 namespace {
 
 constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true,
+    .max_frame_bytes = stream::kMaxFrameBytes, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true,
     .many_connections = false};
 constexpr std::string_view kParameters[] = {"buffer"};
 constexpr std::array<uint8_t, 8> kGreeting = {'i', 'p', 'c', 'C', 1, 0, 0, 0};
@@ -134,10 +135,8 @@ absl::StatusOr<std::unique_ptr<Link>> Greeter::Finish() {
   }
   SetPassCredentials(socket_.get(), 0);
   return std::make_unique<StreamLink>(
-      std::move(socket_), StreamLink::Options{.capabilities = kCapabilities,
-                                              .peer = peer_,
-                                              .description = address_.ToString(),
-                                              .epitaph = {}});
+      std::make_unique<stream::SocketMedium>(std::move(socket_)),
+      StreamLink::Options{.capabilities = kCapabilities, .peer = peer_, .description = address_.ToString(), .epitaph = {}});
 }
 
 // Waits for the greeting in an epoll of its own, which falls silent when that has come, or never will.

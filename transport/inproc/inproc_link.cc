@@ -83,6 +83,7 @@ InprocLink::~InprocLink() {
   Close(absl::CancelledError("the link was closed"));
   // The rest lives as long as the peer.
   own_.CloseBell();
+  DropFds();
 }
 
 uint32_t InprocLink::max_frame_bytes() const { return shm::MaxFrameBytes(kRingBytes); }
@@ -99,12 +100,36 @@ std::byte* InprocLink::Reserve(uint32_t size, Class frame_class) {
   const uint32_t leave_free = frame_class == Class::kControl ? 0 : shm::kControlReserve;
   std::byte* room = writer_.Reserve(size, leave_free);
   if (room != nullptr) return room;
-  // Say that space is wanted, then look again: the peer may have moved on meanwhile. It stays said even when there is
-  // room now: an earlier Reserve() may have failed that still waits for OnSpace().
+  // Said, then looked at again: the peer may have moved on meanwhile. It stays said even when there is room now: an earlier
+  // Reserve() may have failed that still waits for OnSpace().
+  WantSpace();
+  return writer_.Reserve(size, leave_free);
+}
+
+void InprocLink::WantSpace() {
   space_wanted_head_.store(peer_.head.load(std::memory_order_relaxed), std::memory_order_relaxed);
   own_.space_wanted.store(true, std::memory_order_seq_cst);
   Fence();
-  return writer_.Reserve(size, leave_free);
+}
+
+Link::FdSending InprocLink::SendFds(uint32_t, std::span<const UniqueFd> fds) {
+  if (reserved_scratch_) return FdSending::kSent;
+  const auto full = [this] {
+    const std::lock_guard lock(own_.fds_mu);
+    return own_.fds.full();
+  };
+  if (full()) {
+    WantSpace();
+    if (full()) return FdSending::kNoSpace;
+  }
+  ArrivedFds parcel;
+  for (const UniqueFd& fd : fds) {
+    parcel.fds.push_back(UniqueFd::DuplicateOf(fd.get()));
+    if (!parcel.fds.back().valid()) return FdSending::kRefused;
+  }
+  const std::lock_guard lock(own_.fds_mu);
+  IPCRPC_CHECK(own_.fds.Push(std::move(parcel)));
+  return FdSending::kSent;
 }
 
 void InprocLink::Commit(uint32_t size) {
@@ -164,6 +189,16 @@ Link::Progress InprocLink::Poll(FrameSink& sink, int max_frames) {
     return Progress::kClosed;
   }
   return Progress::kIdle;
+}
+
+absl::StatusOr<std::vector<UniqueFd>> InprocLink::TakeFds(uint32_t parcel, size_t count) {
+  const std::lock_guard lock(peer_.fds_mu);
+  return peer_.fds.Take(parcel, count);
+}
+
+void InprocLink::DropFds() {
+  const std::lock_guard lock(peer_.fds_mu);
+  peer_.fds.Clear();
 }
 
 bool InprocLink::SpaceCame() const {

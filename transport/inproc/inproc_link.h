@@ -17,6 +17,7 @@
 #include "transport/base/fd.h"
 #include "transport/base/fork_guard.h"
 #include "transport/base/spin.h"
+#include "transport/fd_queue.h"
 #include "transport/link.h"
 #include "transport/shm/ring.h"
 
@@ -26,7 +27,7 @@ namespace ipcrpc::inproc {
 inline constexpr uint32_t kRingBytes = 512 * 1024;
 
 inline constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = shm::MaxFrameBytes(kRingBytes), .in_place = true, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = shm::MaxFrameBytes(kRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 
 // What one end shows to the other.
 struct End {
@@ -49,6 +50,11 @@ struct End {
   std::atomic<int> cpu{-1};        // where it polled last
   std::atomic<bool> left{false};   // it is closed
 
+  // Descriptors that go with frames of its ring. The other takes them.
+  static constexpr size_t kMaxParcels = 8;
+  std::mutex fds_mu;
+  FdQueue fds{kMaxParcels};
+
  private:
   std::mutex bell_mu_;
   bool bell_hung_up_ = false;
@@ -70,9 +76,12 @@ class InprocLink final : public Link {
   uint32_t max_frame_bytes() const override;
   std::byte* Reserve(uint32_t size, Class frame_class) override;
   void Commit(uint32_t size) override;
+  FdSending SendFds(uint32_t parcel, std::span<const UniqueFd> fds) override;
   void Flush() override;
 
   Progress Poll(FrameSink& sink, int max_frames) override;
+  absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count) override;
+  void DropFds() override;
   bool Wait(int64_t deadline_ns) override;
   int event_fd() const override;
   bool wants_write() const override { return false; }
@@ -89,6 +98,7 @@ class InprocLink final : public Link {
 
  private:
   std::byte* Scratch(uint32_t size);
+  void WantSpace();
   bool SpaceCame() const;
   bool Ready() const;
   bool Announce(End::Sleep how);  // false: there is something to do

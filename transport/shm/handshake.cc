@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -80,13 +79,17 @@ absl::Status TakePeerSide(Datagram& datagram, const PartsBody& body, std::string
   RETURN_IF_ERROR(CheckTrusted(parts, whose, peer));
   const size_t segment_fds = parts.segment == SegmentKind::kSysv ? 0 : 1;
   const size_t fds = segment_fds + (BellHasFd(parts.wake, parts.segment) ? 1 : 0);
-  if (datagram.fd_count != fds) {
-    return absl::InvalidArgumentError(Cat(whose, " message carries ", datagram.fd_count, " descriptors, where its parts have ", fds));
+  std::vector<UniqueFd>& came = datagram.fds.fds;
+  if (datagram.fds.lost) return absl::ResourceExhaustedError(Cat("no file descriptor is free for ", whose, " parts"));
+  if (came.size() != fds) {
+    const size_t count = came.size();
+    CloseElsewhere(std::move(came));
+    return absl::InvalidArgumentError(Cat(whose, " message carries ", count, " descriptors, where its parts have ", fds));
   }
   MemoryPlace memory = {.fd = {}, .id = body.segment_id};
   BellPlace bell = {.fd = {}, .id = body.wake_id, .key = body.wake_key};
-  if (segment_fds == 1) memory.fd = std::move(datagram.fds[0]);
-  if (fds > segment_fds) bell.fd = std::move(datagram.fds[segment_fds]);
+  if (segment_fds == 1) memory.fd = std::move(came[0]);
+  if (fds > segment_fds) bell.fd = std::move(came[segment_fds]);
   agreement.peer_kind = {.segment = parts.segment, .page_shift = body.page_shift};
   ASSIGN_OR_RETURN(agreement.peer,
                    MapPeerMemory(agreement.peer_kind, memory, SegmentBytes(agreement.peer_ring_bytes), Sharing::kPeerReads));
@@ -102,31 +105,18 @@ constexpr PartsBody kStandardParts = {.segment = 0, .wake = 0, .page_shift = kPa
 
 absl::StatusOr<std::optional<Datagram>> ReceiveDatagram(int socket) {
   char bytes[kMaxHandshakeBytes];
-  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))];
   iovec piece = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-  msghdr message = {};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  Datagram datagram;
+  ssize_t got = ReceiveWithFds(socket, {&piece, 1}, &datagram.fds);
+  // A peer that left something unread: said once, before what it had sent.
+  if (got < 0 && errno == ECONNRESET) got = ReceiveWithFds(socket, {&piece, 1}, &datagram.fds);
   if (got < 0) {
-    if (errno == EAGAIN || errno == EINTR) return std::nullopt;
+    if (errno == EAGAIN) return std::nullopt;
     return absl::UnavailableError(absl::StrCat("the control socket failed: ", strerror(errno)));
   }
-  Datagram datagram;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const size_t fds = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < fds; ++i, ++datagram.fd_count) {
-      int number;
-      std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      UniqueFd fd(number);  // closed, if there are too many
-      if (datagram.fd_count < Datagram::kMaxFds) datagram.fds[datagram.fd_count] = std::move(fd);
-    }
-  }
-  if (got == 0 && datagram.fd_count == 0) return absl::UnavailableError("the peer closed the connection");
-  if (datagram.fd_count > Datagram::kMaxFds || (message.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
+  if (got == 0 && !datagram.fds.any()) return absl::UnavailableError("the peer closed the connection");
+  if (datagram.fds.too_many || datagram.fds.bytes_cut) {
+    CloseElsewhere(std::move(datagram.fds.fds));
     return absl::InvalidArgumentError("the peer sent a control message that is too long or carries too many descriptors");
   }
   datagram.bytes.assign(bytes, static_cast<size_t>(got));
@@ -135,23 +125,12 @@ absl::StatusOr<std::optional<Datagram>> ReceiveDatagram(int socket) {
 
 absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initializer_list<int> fds) {
   iovec piece = {.iov_base = const_cast<void*>(bytes), .iov_len = size};
-  alignas(cmsghdr) char control[CMSG_SPACE(Datagram::kMaxFds * sizeof(int))] = {};
+  int valid[kMaxFdsPerMessage];
   size_t count = 0;
   for (const int fd : fds) {
-    if (fd >= 0) std::memcpy(CMSG_DATA(reinterpret_cast<cmsghdr*>(control)) + count++ * sizeof(int), &fd, sizeof(int));
+    if (fd >= 0) valid[count++] = fd;
   }
-  msghdr message = {};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  if (count > 0) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(count * sizeof(int));
-  }
-  if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(size)) return absl::OkStatus();
+  if (SendWithFds(socket, {&piece, 1}, {valid, count}) == static_cast<ssize_t>(size)) return absl::OkStatus();
   return absl::UnavailableError(absl::StrCat("cannot send on the control socket: ", strerror(errno)));
 }
 

@@ -1,7 +1,6 @@
 // The two messages that set a connection up on its control socket: one round trip. docs/wire.md has the bytes.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -12,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "transport/base/fd.h"
+#include "transport/base/scm_rights.h"
 #include "transport/peer.h"
 #include "transport/shm/bell.h"
 #include "transport/shm/memory.h"
@@ -74,18 +74,24 @@ struct SwapNotice {
 static_assert(sizeof(SwapNotice) == 16);
 inline constexpr size_t kSwapNoticeBytes = offsetof(SwapNotice, id);
 
+// Descriptors that a frame of the ring will announce; with them.
+struct FdNotice {
+  char type;  // 'F'
+  char reserved[3];
+  uint32_t parcel;  // counted from 1
+};
+static_assert(sizeof(FdNotice) == 8);
+
 // A datagram with the descriptors that it carried. More than there can be, or a truncated message, is an error and all are
 // closed.
 struct Datagram {
-  static constexpr size_t kMaxFds = 2;
   std::string bytes;
-  std::array<UniqueFd, kMaxFds> fds;
-  size_t fd_count = 0;
+  ArrivedFds fds;
 };
 // OK and nullopt: nothing there now. UNAVAILABLE: the peer has closed. INVALID_ARGUMENT: a wrong message.
 absl::StatusOr<std::optional<Datagram>> ReceiveDatagram(int socket);
 // UNAVAILABLE: the peer is gone, or its queue is full.
-absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initializer_list<int> fds);
+absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initializer_list<int> fds);  // those >= 0
 
 struct RingSizes {
   uint32_t start_bytes = kMinRingBytes;

@@ -39,6 +39,9 @@ class RingWriter {
   // True once the reader has left the ring that MoveTo() replaced.
   bool ReaderHasMoved();
 
+  // Where the next record goes, pad and all.
+  uint64_t tail() const { return tail_; }
+
   // The peer's head was impossible: it lies, or its memory is broken.
   bool fault() const { return fault_; }
 

@@ -20,8 +20,9 @@ namespace ipcrpc::shm {
 namespace {
 
 constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
+constexpr int kControlVisitsForFds = 16;  // more messages than a socket holds
 constexpr uint32_t kGrowthFactor = 16;
 constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was taken away";
 
@@ -68,9 +69,7 @@ std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
   std::byte* room = writer_.Reserve(size, leave_free);
   if (room == nullptr && GrowRing()) room = writer_.Reserve(size, leave_free);
   if (room == nullptr && !writer_.fault()) {
-    // Say that space is wanted, then look again: the peer may have moved on meanwhile.
-    space_wanted_head_.store(peer_->head.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    space_wanted_.store(true, std::memory_order_seq_cst);
+    WantSpace();  // then look again: the peer may have moved on meanwhile
     room = writer_.Reserve(size, leave_free);
     // It stays set even so: an earlier Reserve() may have failed that still waits for OnSpace().
     if (room == nullptr && own_ring_.broken()) {
@@ -83,6 +82,37 @@ std::byte* ShmLink::Reserve(uint32_t size, Class frame_class) {
     return Scratch(size);
   }
   return room;
+}
+
+void ShmLink::WantSpace() {
+  space_wanted_head_.store(peer_->head.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  space_wanted_.store(true, std::memory_order_seq_cst);
+}
+
+bool ShmLink::TooManyParcels() {
+  const uint64_t head = peer_->head.load(std::memory_order_acquire);
+  while (!parcels_out_.empty() && parcels_out_.front() < head) parcels_out_.pop_front();
+  return parcels_out_.size() >= kMaxParcelsOut;
+}
+
+// The descriptors are in the peer's queue before the record that announces them can be seen, as the memory of a swap is.
+Link::FdSending ShmLink::SendFds(uint32_t parcel, std::span<const UniqueFd> fds) {
+  if (reserved_scratch_) return FdSending::kSent;
+  if (TooManyParcels()) {
+    WantSpace();
+    if (TooManyParcels()) return FdSending::kNoSpace;
+  }
+  IPCRPC_CHECK(fds.size() <= kMaxFdsPerMessage);
+  int numbers[kMaxFdsPerMessage];
+  for (size_t i = 0; i < fds.size(); ++i) numbers[i] = fds[i].get();
+  FdNotice notice = {.type = 'F', .reserved = {}, .parcel = parcel};
+  iovec bytes = {.iov_base = &notice, .iov_len = sizeof(notice)};
+  if (SendWithFds(control_.get(), {&bytes, 1}, {numbers, fds.size()}) < 0) {
+    // A peer that is gone needs none.
+    return errno == EPIPE || errno == ECONNRESET ? FdSending::kSent : FdSending::kRefused;
+  }
+  parcels_out_.push_back(writer_.tail());
+  return FdSending::kSent;
 }
 
 void ShmLink::Commit(uint32_t size) {
@@ -244,7 +274,7 @@ bool ShmLink::MemoryBroken() const { return own_mapping_.broken() || peer_mappin
 
 int ShmLink::peer_cpu() const { return static_cast<int>(peer_->cpu.load(std::memory_order_relaxed)); }
 
-void ShmLink::DrainControl() {
+bool ShmLink::DrainControl() {
   for (int i = 0; i < kControlMessagesPerVisit; ++i) {
     absl::StatusOr<std::optional<Datagram>> datagram = ReceiveDatagram(control_.get());
     if (!datagram.ok()) {
@@ -253,21 +283,41 @@ void ShmLink::DrainControl() {
       } else {
         NotePeerGone();
       }
-      return;
+      return false;
     }
-    if (!datagram->has_value()) return;
-    const std::string& bytes = (*datagram)->bytes;
-    if (bytes == "D") continue;
-    SwapNotice notice = {};
-    const bool numbered = peer_kind_.segment == SegmentKind::kSysv;
-    const size_t due = numbered ? sizeof(notice) : kSwapNoticeBytes;
-    if (bytes.size() != due || bytes[0] != 'S' || (*datagram)->fd_count != (numbered ? 0u : 1u) || next_ring_.has_value()) {
+    if (!datagram->has_value()) return false;
+    if (!OnControl(**std::move(datagram))) {
       Fault("an unknown message on the control socket");
-      return;
+      return false;
     }
-    std::memcpy(&notice, bytes.data(), due);
-    next_ring_ = PeerRing{notice.number, notice.ring_bytes, {.fd = std::move((*datagram)->fds[0]), .id = notice.id}};
   }
+  return true;
+}
+
+bool ShmLink::OnControl(Datagram datagram) {
+  const std::string& bytes = datagram.bytes;
+  if (bytes == "D" && !datagram.fds.any()) return true;
+  if (bytes.size() == sizeof(FdNotice) && bytes[0] == 'F') {
+    FdNotice notice;
+    std::memcpy(&notice, bytes.data(), sizeof(notice));
+    return datagram.fds.any() && notice.parcel == fds_in_.next_number() && fds_in_.Push(std::move(datagram.fds));
+  }
+  SwapNotice notice = {};
+  const bool numbered = peer_kind_.segment == SegmentKind::kSysv;
+  const size_t due = numbered ? sizeof(notice) : kSwapNoticeBytes;
+  if (bytes.size() != due || bytes[0] != 'S' || datagram.fds.fds.size() != (numbered ? 0u : 1u) || next_ring_.has_value()) {
+    CloseElsewhere(std::move(datagram.fds.fds));
+    return false;
+  }
+  std::memcpy(&notice, bytes.data(), due);
+  next_ring_ = PeerRing{notice.number, notice.ring_bytes, {.fd = numbered ? UniqueFd() : std::move(datagram.fds.fds[0]), .id = notice.id}};
+  return true;
+}
+
+absl::StatusOr<std::vector<UniqueFd>> ShmLink::TakeFds(uint32_t parcel, size_t count) {
+  for (int visits = 0; fds_in_.empty() && visits < kControlVisitsForFds && DrainControl(); ++visits) {
+  }
+  return fds_in_.Take(parcel, count);
 }
 
 absl::Status ShmLink::FollowSwap(const std::byte* frame, uint32_t frame_bytes) {

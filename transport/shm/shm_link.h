@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "transport/base/fork_guard.h"
+#include "transport/fd_queue.h"
 #include "transport/link.h"
 #include "transport/shm/event_count.h"
 #include "transport/shm/handshake.h"
@@ -31,9 +33,12 @@ class ShmLink final : public Link {
   uint32_t max_frame_bytes() const override { return MaxFrameBytes(writer_.size()); }
   std::byte* Reserve(uint32_t size, Class frame_class) override;
   void Commit(uint32_t size) override;
+  FdSending SendFds(uint32_t parcel, std::span<const UniqueFd> fds) override;
   void Flush() override { waker_.WakeFor(SleepWord::kData); }
 
   Progress Poll(FrameSink& sink, int max_frames) override;
+  absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count) override;
+  void DropFds() override { fds_in_.Clear(); }
   bool Wait(int64_t deadline_ns) override;
   int event_fd() const override { return control_.get(); }
   bool wants_write() const override { return false; }
@@ -55,8 +60,15 @@ class ShmLink final : public Link {
     MemoryPlace place;
   };
 
+  // Whose frames the peer has not read. That many are no flood, and all fit its control socket.
+  static constexpr size_t kMaxParcelsOut = 8;
+  // Where the peer says how far it has read only after some frames.
+  static constexpr size_t kMaxParcelsIn = 2 * kMaxParcelsOut;
+
   // send role
   bool GrowRing();
+  void WantSpace();
+  bool TooManyParcels();
   std::byte* Scratch(uint32_t size);
 
   // receive role
@@ -67,7 +79,8 @@ class ShmLink final : public Link {
   void NoteCpu();
   void PublishHead();
   absl::Status FollowSwap(const std::byte* frame, uint32_t frame_bytes);
-  void DrainControl();
+  bool DrainControl();  // true: there may be more
+  bool OnControl(Datagram datagram);  // false: it is unknown
   bool MemoryBroken() const;
   Progress Fault(absl::string_view what);
 
@@ -90,6 +103,7 @@ class ShmLink final : public Link {
   Mapping retired_ring_;   // the peer may still read it
   uint32_t swaps_sent_ = 0;
   bool growth_refused_ = false;
+  std::deque<uint64_t> parcels_out_;  // where the frames begin that announce them
   std::string scratch_;
   bool reserved_scratch_ = false;
 
@@ -99,6 +113,7 @@ class ShmLink final : public Link {
   Mapping peer_ring_;
   uint32_t swaps_seen_ = 0;
   std::optional<PeerRing> next_ring_;
+  FdQueue fds_in_{kMaxParcelsIn};
   Sleeper sleeper_;
   SpinPolicy spin_;
   uint32_t kicks_taken_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
@@ -66,12 +67,25 @@ std::byte* OutBuffer::Reserve(uint32_t size, size_t limit) {
     end_ = FrameMemory::kStart + waiting;
   }
   reserved_ = true;
+  reserved_bytes_ = size;
   return memory_.data() + end_ + kLengthBytes;
 }
 
+std::span<const std::byte> OutBuffer::Lead() {
+  std::byte* const lead = memory_.data() + end_;
+  std::memcpy(lead, &reserved_bytes_, kLengthBytes);
+  return {lead, kLengthBytes};
+}
+
+void OutBuffer::LeadSent() {
+  begin_ = end_ = end_ + kLengthBytes;
+  lead_sent_ = true;
+}
+
 void OutBuffer::Commit(uint32_t size) {
-  IPCRPC_CHECK(reserved_);
+  IPCRPC_CHECK(reserved_ && (!lead_sent_ || size == reserved_bytes_));
   reserved_ = false;
+  if (std::exchange(lead_sent_, false)) [[unlikely]] end_ -= kLengthBytes;  // begin_ stays behind the lead
   std::byte* frame = memory_.data() + end_;
   std::memcpy(frame, &size, kLengthBytes);
   const size_t bytes = WireBytes(size);

@@ -43,6 +43,10 @@ class OutBuffer {
   // Room for a payload, or null when more than `limit` bytes would wait then.
   std::byte* Reserve(uint32_t size, size_t limit);
   void Commit(uint32_t size);
+  // The first bytes on the wire of the reserved frame, which may be sent before the rest is known, if nothing else waits;
+  // then LeadSent(), and Commit() of the whole reservation.
+  std::span<const std::byte> Lead();
+  void LeadSent();
 
   bool Fits(uint32_t size, size_t limit) const { return pending().size() + WireBytes(size) <= limit; }
   std::span<const std::byte> pending() const { return {memory_.data() + begin_, end_ - begin_}; }
@@ -56,6 +60,8 @@ class OutBuffer {
   size_t begin_ = FrameMemory::kStart;  // to be sent: [begin_, end_)
   size_t end_ = FrameMemory::kStart;
   bool reserved_ = false;
+  bool lead_sent_ = false;  // of the reserved frame, which then begins before end_
+  uint32_t reserved_bytes_ = 0;
   size_t peak_ = 0;
 };
 

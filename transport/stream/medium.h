@@ -9,6 +9,10 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <span>
+
+#include "transport/base/fd.h"
+#include "transport/fd_queue.h"
 
 namespace ipcrpc::stream {
 
@@ -20,6 +24,11 @@ class Medium {
   // again, which comes behind everything that the peer wrote.
   virtual ssize_t Read(std::byte* to, size_t size) = 0;
   virtual ssize_t Write(const std::byte* from, size_t size) = 0;
+
+  // Where descriptors can go with the bytes. As Write(), the descriptors with the first of them.
+  virtual ssize_t WriteWithFds(const std::byte* /*from*/, size_t /*size*/, std::span<const UniqueFd> /*fds*/) { return -1; }
+  // Those that Read() has had; null where none can come. Of too many Read() fails with EPROTO, from then on.
+  virtual FdQueue* arrived_fds() { return nullptr; }
 
   // The least room to give Read(): the size of a message.
   virtual size_t read_unit() const { return 1; }

@@ -76,6 +76,43 @@ void StreamLink::TakeCommitted() {
   if (committed_ != 0) out_.Commit(std::exchange(committed_, 0));
 }
 
+// The descriptors go with the first bytes of the frame, now, when all before it has gone: then what the kernel thinks of them
+// is known before the frame says that they come.
+Link::FdSending StreamLink::SendFds(uint32_t, std::span<const UniqueFd> fds) {
+  bool look;
+  {
+    const std::lock_guard lock(out_mu_);
+    SendPending();
+    if (out_broken_ || closed_.load(std::memory_order_relaxed)) return FdSending::kSent;  // goes nowhere, as the frame does
+    const std::span<const std::byte> lead = out_.Lead();
+    bool full = !out_.pending().empty();
+    if (!full) {
+      const ssize_t sent = medium_->WriteWithFds(lead.data(), lead.size(), fds);
+      full = sent < 0 && errno == EAGAIN;
+      if (sent == static_cast<ssize_t>(lead.size())) {
+        out_.LeadSent();
+        lead_waits_ = false;
+        return FdSending::kSent;
+      }
+      if (!full && errno != EPIPE && errno != ECONNRESET) return FdSending::kRefused;
+      if (!full) {
+        out_broken_ = true;
+        peer_gone_.store(true, std::memory_order_release);
+        return FdSending::kSent;
+      }
+      lead_waits_ = true;
+      SetWantWrite(true);
+    }
+    // There is space when nothing waits.
+    space_wanted_ = 1;
+    space_limit_ = stream::WireBytes(1);
+    space_asked_.store(true, std::memory_order_seq_cst);
+    look = want_write_.load(std::memory_order_relaxed);
+  }
+  if (look) KickIfWaiting();
+  return FdSending::kNoSpace;
+}
+
 void StreamLink::Flush() {
   bool look;
   {
@@ -109,7 +146,15 @@ void StreamLink::SendPending() {
     out_broken_ = true;
     peer_gone_.store(true, std::memory_order_release);
   }
-  SetWantWrite(false);
+  SetWantWrite(StillFull());
+}
+
+// What waits then is no byte of ours, so nothing but the kernel can tell.
+bool StreamLink::StillFull() {
+  if (!lead_waits_) [[likely]] return false;
+  pollfd ask = {.fd = one_socket() ? medium_->read_fd() : medium_->write_fd(), .events = POLLOUT, .revents = 0};
+  lead_waits_ = !out_broken_ && poll(&ask, 1, 0) == 0;
+  return lead_waits_;
 }
 
 void StreamLink::SetWantWrite(bool want) {
@@ -208,6 +253,10 @@ bool StreamLink::ReadMore(bool gone) {
     return true;
   }
   if (got < 0 && errno == EAGAIN && !gone) return true;
+  if (got < 0 && errno == EPROTO) {
+    Fault(absl::InternalError("the peer sent descriptors that no frame announces"));
+    return false;
+  }
   const std::string how =
       got == 0 || errno == EAGAIN || errno == ECONNRESET ? "" : Cat(" (", strerror(errno), ")");
   std::string what = options_.epitaph ? options_.epitaph() : "";
@@ -221,10 +270,19 @@ StreamLink::Progress StreamLink::Fault(absl::Status why) {
   return Progress::kClosed;
 }
 
+absl::StatusOr<std::vector<UniqueFd>> StreamLink::TakeFds(uint32_t parcel, size_t count) {
+  FdQueue* const arrived = medium_->arrived_fds();
+  return arrived == nullptr ? Link::TakeFds(parcel, count) : arrived->Take(parcel, count);
+}
+
+void StreamLink::DropFds() {
+  if (FdQueue* const arrived = medium_->arrived_fds(); arrived != nullptr) arrived->Clear();
+}
+
 bool StreamLink::SpaceDue() {
   if (!space_asked_.load(std::memory_order_seq_cst)) return false;
   const std::lock_guard lock(out_mu_);
-  return space_wanted_ != 0 && (out_broken_ || out_.Fits(space_wanted_, space_limit_));
+  return space_wanted_ != 0 && (out_broken_ || (!lead_waits_ && out_.Fits(space_wanted_, space_limit_)));
 }
 
 bool StreamLink::Wait(int64_t deadline_ns) {

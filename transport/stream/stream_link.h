@@ -62,8 +62,11 @@ class StreamLink final : public Link {
   std::byte* Reserve(uint32_t size, Class frame_class) override;
   void Commit(uint32_t size) override;
   void Flush() override;
+  FdSending SendFds(uint32_t parcel, std::span<const UniqueFd> fds) override;
 
   Progress Poll(FrameSink& sink, int max_frames) override;
+  absl::StatusOr<std::vector<UniqueFd>> TakeFds(uint32_t parcel, size_t count) override;
+  void DropFds() override;
   bool Wait(int64_t deadline_ns) override;
   int event_fd() const override;
   HangupSource hangup() const override;
@@ -85,6 +88,7 @@ class StreamLink final : public Link {
   void TakeCommitted();
   void SendPending();
   void SetWantWrite(bool want);
+  bool StillFull();
   // In poll_set_.
   void Watch(int operation, int fd, uint64_t which, uint32_t events) const;
 
@@ -127,6 +131,7 @@ class StreamLink final : public Link {
   bool out_broken_ = false;    // the peer takes nothing any more
   uint32_t space_wanted_ = 0;  // size and limit of the Reserve() that failed; 0: none did
   size_t space_limit_ = 0;
+  bool lead_waits_ = false;    // nothing waits here, but the kernel did not take the lead of a frame with descriptors
 
   // any thread
   std::atomic<bool> want_write_{false};   // written under out_mu_

@@ -1,13 +1,13 @@
 #include "transport/takeover/control.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "transport/address_parameters.h"
+#include "transport/base/scm_rights.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/names.h"
@@ -32,22 +32,8 @@ absl::Status Send(int socket, Kind kind, uint32_t number, std::string_view text,
   const Header header = {.magic = kMagic, .version = kVersion, .kind = kind, .number = number};
   iovec pieces[2] = {{.iov_base = const_cast<Header*>(&header), .iov_len = sizeof(header)},
                      {.iov_base = const_cast<char*>(text.data()), .iov_len = text.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))] = {};
-  msghdr message = {};
-  message.msg_iov = pieces;
-  message.msg_iovlen = 2;
-  if (!fds.empty()) {
-    if (fds.size() > kMaxFds) return absl::InvalidArgumentError("too many descriptors for one message");
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* part = CMSG_FIRSTHDR(&message);
-    part->cmsg_level = SOL_SOCKET;
-    part->cmsg_type = SCM_RIGHTS;
-    part->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(part), fds.data(), fds.size_bytes());
-  }
-  const auto size = static_cast<ssize_t>(sizeof(header) + text.size());
-  if (sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == size) return absl::OkStatus();
+  if (fds.size() > kMaxFds) return absl::InvalidArgumentError("too many descriptors for one message");
+  if (SendWithFds(socket, pieces, fds) == static_cast<ssize_t>(sizeof(header) + text.size())) return absl::OkStatus();
   return absl::UnavailableError(Cat("cannot send on the control socket: ", strerror(errno)));
 }
 
@@ -55,39 +41,27 @@ absl::StatusOr<std::optional<Message>> Receive(int socket) {
   Header header = {};
   std::string text(kMaxTextBytes, '\0');
   iovec pieces[2] = {{.iov_base = &header, .iov_len = sizeof(header)}, {.iov_base = text.data(), .iov_len = text.size()}};
-  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
-  msghdr message = {};
-  message.msg_iov = pieces;
-  message.msg_iovlen = 2;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  ArrivedFds fds;
+  const ssize_t got = ReceiveWithFds(socket, pieces, &fds);
   if (got < 0) {
-    if (errno == EAGAIN || errno == EINTR) return std::nullopt;
+    if (errno == EAGAIN) return std::nullopt;
     return absl::UnavailableError(Cat("the control socket failed: ", strerror(errno)));
   }
-  Message received;
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; ++i) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      received.fds.emplace_back(fd);
-    }
-  }
-  if (got == 0 && received.fds.empty()) return absl::UnavailableError("the peer has closed the control socket");
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return absl::InvalidArgumentError("a message that is too long");
+  if (got == 0 && !fds.any()) return absl::UnavailableError("the peer has closed the control socket");
+  if (fds.bytes_cut || fds.too_many) return absl::InvalidArgumentError("a message that is too long");
+  if (fds.lost) return absl::ResourceExhaustedError("no file descriptor is free for those of a take-over");
   if (got < static_cast<ssize_t>(sizeof(header)) || header.magic != kMagic) {
     return absl::InvalidArgumentError("not a message of a take-over");
   }
   if (header.version != kVersion) {
     return absl::FailedPreconditionError(Cat("version ", header.version, " of the take-over; this is ", kVersion));
   }
+  Message received;
   received.kind = header.kind;
   received.number = header.number;
   text.resize(static_cast<size_t>(got) - sizeof(header));
   received.text = std::move(text);
+  received.fds = std::move(fds.fds);
   return std::optional<Message>(std::move(received));
 }
 

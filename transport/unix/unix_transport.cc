@@ -10,6 +10,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/stream/buffer_size.h"
+#include "transport/stream/socket_medium.h"
 #include "transport/stream/stream_link.h"
 #include "transport/unix_socket.h"
 
@@ -19,13 +20,13 @@ namespace {
 constexpr UnixSocketKind kKind{SOCK_STREAM, "sock"};
 constexpr std::array<std::string_view, 4> kParameters = {"mode", "group", "uid", "buffer"};
 constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = stream::kMaxFrameBytes, .credentials = true, .pollable = true, .detects_death = true};
+    .max_frame_bytes = stream::kMaxFrameBytes, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 // Then whoever watches gets to do something else.
 constexpr int kAcceptsPerVisit = 64;
 
 std::unique_ptr<Link> MakeLink(UniqueFd fd, const PeerIdentity& peer, const std::string& place) {
   return std::make_unique<StreamLink>(
-      std::move(fd),
+      std::make_unique<stream::SocketMedium>(std::move(fd)),
       StreamLink::Options{
           .capabilities = kCapabilities, .peer = peer, .description = Cat("unix:", place)});
 }

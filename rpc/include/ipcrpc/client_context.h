@@ -14,6 +14,7 @@
 #include "ipcrpc/internal/mutex.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/time_point.h"
+#include "ipcrpc/unique_fd.h"
 
 namespace ipcrpc {
 
@@ -86,6 +87,19 @@ class IPCRPC_EXPORT ClientContext {
   // Taken for compatibility; sent as ":authority".
   void set_authority(const std::string& authority) { authority_ = authority; }
 
+  // ---- file descriptors as arguments; not in gRPC ----
+
+  // `fd` goes with the next message: the request, or what is written next to the stream. Any number of times before that
+  // message, up to kMaxFdsPerMessage; by whoever writes, not while a write is under way. The server gets a descriptor of the
+  // same open file; this one is closed once it is sent, that of a request that can still be made again (by a blocking call)
+  // when the server begins to answer. FAILED_PRECONDITION, before the message is sent: the connected transport passes no
+  // descriptors; RESOURCE_EXHAUSTED: too many; INVALID_ARGUMENT: it is not open. RESOURCE_EXHAUSTED may also come from the
+  // server: it has no descriptor free, or the kernel refused to pass them.
+  void AttachFd(UniqueFd fd) { send_fds_.push_back(std::move(fd)); }
+  // Those that came with the response, or with the message that was read last, in the order in which they were attached;
+  // close-on-exec. Once; what is not taken before the next message is read, or this object goes, is closed. By whoever reads.
+  std::vector<UniqueFd> TakeFds() { return std::exchange(received_fds_, {}); }
+
   // Ends the call with CANCELLED; before the call: at its start. After it: nothing.
   void TryCancel();
 
@@ -114,6 +128,9 @@ class IPCRPC_EXPORT ClientContext {
   std::string initial_block_, trailing_block_;
   mutable std::multimap<string_ref, string_ref> initial_metadata_, trailing_metadata_;
   mutable bool initial_parsed_ = false, trailing_parsed_ = false;
+
+  std::vector<UniqueFd> send_fds_;      // with the next message
+  std::vector<UniqueFd> received_fds_;  // with the last one
 
   std::shared_ptr<void> propagation_;  // keeps the link to the served call
   std::unique_ptr<internal::ClientInterception> interception_;  // of an intercepted call; set under mu_

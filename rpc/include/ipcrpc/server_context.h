@@ -16,6 +16,7 @@
 #include "ipcrpc/support/message_allocator.h"
 #include "ipcrpc/support/server_callback.h"
 #include "ipcrpc/time_point.h"
+#include "ipcrpc/unique_fd.h"
 
 namespace ipcrpc {
 
@@ -66,6 +67,18 @@ class IPCRPC_EXPORT ServerContextBase {
   // The client gets CANCELLED whatever the handler says.
   void TryCancel() const;
 
+  // ---- file descriptors as arguments; not in gRPC ----
+
+  // Those that came with the request, or with the message that was read last, in the order in which they were attached;
+  // close-on-exec. Once; what is not taken before the next message is read, or the call is over, is closed. Check what they are:
+  // the client sends any file that it likes, also one on which reading or closing blocks. By whoever reads.
+  std::vector<UniqueFd> TakeFds();
+  // `fd` goes with the next message: the response, or what is written next to the stream; closed when it is sent, or when none
+  // is. Any number of times before that message, up to kMaxFdsPerMessage; by whoever writes, not while a write is under way.
+  // What cannot go ends the call, for the client too, instead of the message: FAILED_PRECONDITION, its transport passes no
+  // descriptors; RESOURCE_EXHAUSTED, too many; INVALID_ARGUMENT, it is not open.
+  void AttachFd(UniqueFd fd) { send_fds_.push_back(std::move(fd)); }
+
   // The client's; time_point::max() without one.
   std::chrono::system_clock::time_point deadline() const { return internal::ToSystemTime(deadline_ns_); }
 
@@ -84,6 +97,7 @@ class IPCRPC_EXPORT ServerContextBase {
   int64_t deadline_ns_ = internal::kNoDeadlineNs;
   std::multimap<std::string, std::string> initial_metadata_, trailing_metadata_;
   bool initial_metadata_sent_ = false;
+  std::vector<UniqueFd> send_fds_;  // with the next message
   std::string client_block_;
   mutable std::multimap<string_ref, string_ref> client_metadata_;
   mutable bool client_parsed_ = false;
