@@ -189,7 +189,7 @@ bool ClientCallCore::TakeMessage(const IncomingMessage& message) {
 void ClientCallCore::NoteInitial() {
   if (initial_noted_ || !stream_->initial_seen()) return;
   initial_noted_ = true;
-  context_.initial_block_ = stream_->TakeInitialBlock();
+  stream_->TakeInitialBlock(context_.initial_block_);
 }
 
 // ---- the end ---------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ void ClientCallCore::NoteInitial() {
 Status ClientCallCore::Conclude(const IncomingMessage* response) {
   if (stream_ == nullptr) return local_status_;
   NoteInitial();
-  context_.trailing_block_ = stream_->TakeTrailingBlock();
+  stream_->TakeTrailingBlock(context_.trailing_block_);
   Status status = stream_->status();
   // Whatever the server sent shows that it had the begin of the call, and with it the name.
   if (stream_->initial_seen() && status.error_code() != StatusCode::UNIMPLEMENTED) connection_->NoteMethodKnown(method_.id());

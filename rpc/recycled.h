@@ -58,9 +58,8 @@ class Recycled {
       }
     }
   };
-  // Of the thread's static block, which needs no call to find: few bytes, which a program that loads the library late has left.
   static Cache& Own() {
-    [[gnu::tls_model("initial-exec")]] thread_local Cache cache;
+    thread_local Cache cache;
     return cache;
   }
 };

@@ -273,7 +273,7 @@ bool Stream::OnCredit(uint32_t bytes) {
 
 void Stream::OnInitial(std::string_view block, bool notify, bool alone) {
   if (initial_seen_.load(std::memory_order_relaxed)) return;
-  initial_block_ = block;
+  if (!block.empty()) initial_block_ = block;
   initial_alone_ = alone;
   // Pairs with the acquire in initial_seen(): from here on the block is the reader's.
   initial_seen_.store(true, std::memory_order_release);
@@ -299,7 +299,7 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   if (over_.load(std::memory_order_relaxed)) return nullptr;
   if (!status.ok()) failed_at_ns_ = MonotonicNs();
   status_ = std::move(status);
-  trailing_block_ = trailing_block;
+  if (!trailing_block.empty()) trailing_block_ = trailing_block;
   out_closed_ = true;
   if (!last_taken_) out_.clear();
   if (drop_unread) {
@@ -433,9 +433,13 @@ Status Stream::status() const { return over() ? status_ : Status(); }
 
 int64_t Stream::failed_at_ns() const { return over() ? failed_at_ns_ : 0; }
 
-std::string Stream::TakeInitialBlock() { return initial_seen() ? std::exchange(initial_block_, {}) : std::string(); }
+void Stream::TakeInitialBlock(std::string& into) {
+  if (initial_seen() && !initial_block_.empty()) into = std::exchange(initial_block_, {});
+}
 
-std::string Stream::TakeTrailingBlock() { return over() ? std::exchange(trailing_block_, {}) : std::string(); }
+void Stream::TakeTrailingBlock(std::string& into) {
+  if (over() && !trailing_block_.empty()) into = std::exchange(trailing_block_, {});
+}
 
 // ---- waiting ---------------------------------------------------------------------------------
 

@@ -139,8 +139,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // When it was over, CLOCK_MONOTONIC; only kept when not with OK.
   int64_t failed_at_ns() const;
   // The reader's, once each: after initial_seen(), after over().
-  std::string TakeInitialBlock();
-  std::string TakeTrailingBlock();
+  void TakeInitialBlock(std::string& into);
+  void TakeTrailingBlock(std::string& into);
 
   // A reader waits: the peer is always granted its next frame.
   void GrantForReader();
