@@ -9,6 +9,7 @@
 #include <ctime>
 #include <filesystem>
 #include <iterator>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -19,6 +20,7 @@
 #include "transport/testing/link_driver.h"
 #include "transport/testing/link_peer.h"
 #include "transport/testing/meeting_place.h"
+#include "transport/testing/refuse_system_call.h"
 #include "transport/testing/swept_dir.h"
 
 namespace ipcrpc {
@@ -239,6 +241,23 @@ TEST_P(LinkFdsDuplicated, AreRefusedAtTheLimitOfOpenFilesWhereTheyAreDuplicated)
     EXPECT_EQ(driver_->TrySendFds(files, 100), Sending::kRefused);
     EXPECT_EQ(errno, EMFILE);
   }
+  ExpectEcho();
+}
+
+// As it does when too many of a user's are on their way. The thread that is refused them is the one.
+TEST_P(LinkFdsAcross, AreRefusedWhereTheKernelRefuses) {
+  Start("echo-fds");
+  ExpectEcho();
+  Sending sent = Sending::kSent;
+  int error = 0;
+  std::thread([&] {
+    const std::vector<UniqueFd> files = MakeFiles(3);
+    RefuseSystemCall(SYS_sendmsg, ETOOMANYREFS);
+    sent = driver_->TrySendFds(files, 100);
+    error = errno;
+  }).join();
+  EXPECT_EQ(sent, Sending::kRefused);
+  EXPECT_EQ(error, ETOOMANYREFS);
   ExpectEcho();
 }
 

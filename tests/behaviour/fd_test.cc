@@ -4,6 +4,7 @@
 
 #include "tests/behaviour/fd_kit.h"
 #include "tests/behaviour/fixture.h"
+#include "transport/testing/refuse_system_call.h"
 
 namespace behaviour {
 namespace {
@@ -219,6 +220,24 @@ TEST_P(Fds, TooManyAndThoseThatAreNotOpenAreRefused) {
   EXPECT_THAT(status.error_message(), HasSubstr("17 file descriptors"));
   EXPECT_EQ(ask(1, true, 0, "").error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(ask(0, false, 0, "closed").error_code(), StatusCode::INVALID_ARGUMENT);
+  ExpectAlive();
+}
+
+// Too many of the user's are on their way, or the kernel has another reason.
+TEST_P(Fds, ThatTheKernelRefusesEndTheCall) {
+  if (!passes() || scheme() == "inproc") return;
+  Start();
+  DescriptorsNow();
+  Status status;
+  std::thread([&] {
+    ClientContext context;
+    context.AttachFd(FileWith("refused"));
+    Msg response;
+    ipcrpc::RefuseSystemCall(SYS_sendmsg, ETOOMANYREFS);
+    status = stub_->Unary(&context, Msg(), &response);
+  }).join();
+  EXPECT_EQ(status.error_code(), StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("could not be sent"));
   ExpectAlive();
 }
 
