@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Halves, CallCost,
                          [](const auto& half) { return std::string(half.param.name); });
 
 TEST(CallHalves, MakeNoSystemCallButTheDoorbells) {
-  const Output output = Execute(std::string(CALL_HALVES) + " client 20000 strict");
+  const Output output = Execute(std::string(CALL_HALVES) + " client 1000 strict");
   EXPECT_EQ(output.status, 0) << (WIFSIGNALED(output.status) ? "killed for a system call" : output.text);
 }
 

@@ -42,6 +42,8 @@ class PeerWatch {
   // that went before this was made nothing may be heard.
   int fd() const { return event_.get(); }
   bool Died();
+  // Whether fd() tells when the peer closes the pair and lives on. A pidfd does not.
+  bool HearsOfLeaving() const { return is_fifo_ || is_timer_; }
   // The peer has closed the pair, or died.
   bool PeerLeft() const { return !Alive(file_.get(), own_ == Side::kServer ? Side::kClient : Side::kServer); }
   // We have.

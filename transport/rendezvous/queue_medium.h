@@ -1,8 +1,8 @@
 // What the mechanisms that carry messages share: the end of the stream, and the peer's death.
 //
 // A message of no bytes is the end. When the queue is full there is no room for it: then the lock that we give back
-// (life.h) tells, and whoever has read as many messages in a row as fit into the queue looks at the lock before
-// taking the queue for idle. The closing side tries once more after giving it back: either that
+// (life.h) tells. Where nothing else says that it was given back, whoever has read as many messages in a row as fit into
+// the queue looks at it before taking the queue for idle. The closing side tries once more after giving it back: either that
 // finds room, or the reader has not come to the point where it looks.
 #pragma once
 
@@ -23,7 +23,9 @@ class QueueMedium : public stream::Medium {
   void Watch(std::unique_ptr<PeerWatch> watch) { watch_ = std::move(watch); }
 
   size_t read_unit() const final { return message_bytes_; }
-  bool Drained(size_t got, size_t) const final { return got < message_bytes_ && in_a_row_ < depth_; }
+  bool Drained(size_t got, size_t) const final {
+    return got < message_bytes_ && (in_a_row_ < depth_ || (watch_ != nullptr && watch_->HearsOfLeaving()));
+  }
   int death_fd() const final { return watch_ == nullptr ? -1 : watch_->fd(); }
   bool PeerDied() final { return watch_->Died(); }
 
