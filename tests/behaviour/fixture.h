@@ -183,6 +183,7 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   bool ready() const { return ready_; }
+  pid_t pid() const { return pid_; }
   void Signal(int signal);
   // Stops it, and waits until it is.
   void Stop();

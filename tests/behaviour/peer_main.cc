@@ -1,6 +1,7 @@
 // behaviour_peer serve ADDRESS: serves, plainly, until it is killed.
 // behaviour_peer call ADDRESS N: begins N calls that the server does not end, and stays until it is killed.
 // behaviour_peer emit ADDRESS MS: has messages emitted that it does not read, with a deadline unless MS is 0, until it is killed.
+// behaviour_peer pass ADDRESS: has messages with descriptors echoed, until it is killed.
 // behaviour_peer exit ADDRESS: exits while a handler of its own server waits for its client.
 // Says "ready" on its standard output when it is.
 #include <unistd.h>
@@ -24,7 +25,7 @@ void SayReady() {
   std::fflush(stdout);
 }
 
-// Echoes; "hang" makes a handler stay until its call is cancelled.
+// Echoes, descriptors too; "hang" makes a handler stay until its call is cancelled.
 class Server final : public Methods::Service {
  public:
   ipcrpc::Status Unary(ipcrpc::ServerContext* context, const Msg* request, Msg* response) override {
@@ -32,6 +33,7 @@ class Server final : public Methods::Service {
       while (!context->IsCancelled()) usleep(1000);
     }
     *response = *request;
+    for (ipcrpc::UniqueFd& fd : context->TakeFds()) context->AttachFd(std::move(fd));
     return ipcrpc::Status::OK;
   }
   ipcrpc::Status Collect(ipcrpc::ServerContext*, ipcrpc::ServerReader<Msg>* reader, Msg* response) override {
@@ -40,8 +42,9 @@ class Server final : public Methods::Service {
     response->set_number(count);
     return ipcrpc::Status::OK;
   }
-  ipcrpc::Status Talk(ipcrpc::ServerContext*, ipcrpc::ServerReaderWriter<Msg, Msg>* stream) override {
+  ipcrpc::Status Talk(ipcrpc::ServerContext* context, ipcrpc::ServerReaderWriter<Msg, Msg>* stream) override {
     for (Msg message; stream->Read(&message);) {
+      for (ipcrpc::UniqueFd& fd : context->TakeFds()) context->AttachFd(std::move(fd));
       if (!stream->Write(message)) break;
     }
     return ipcrpc::Status::OK;
@@ -87,6 +90,19 @@ int Emit(const std::string& address, int deadline_ms) {
   for (;;) pause();
 }
 
+int Pass(const std::string& address) {
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
+  ipcrpc::ClientContext context;
+  const auto stream = stub->Talk(&context);
+  SayReady();
+  Msg message;
+  do {
+    context.AttachFd(ipcrpc::UniqueFd::DuplicateOf(STDOUT_FILENO));
+    message.set_number(message.number() + 1);
+  } while (stream->Write(message) && stream->Read(&message));
+  return 1;
+}
+
 int Exit(const std::string& address) {
   auto* const service = new Server;
   ipcrpc::ServerBuilder builder;
@@ -109,8 +125,9 @@ int Exit(const std::string& address) {
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "serve") == 0) return behaviour::Serve(argv[2]);
   if (argc == 3 && std::strcmp(argv[1], "exit") == 0) return behaviour::Exit(argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], "pass") == 0) return behaviour::Pass(argv[2]);
   if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
   if (argc == 4 && std::strcmp(argv[1], "emit") == 0) return behaviour::Emit(argv[2], std::atoi(argv[3]));
-  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS\n");
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | pass ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS\n");
   return 2;
 }

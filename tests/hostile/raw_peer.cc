@@ -46,12 +46,12 @@ class RawStreamClient final : public RawClient {
     Write(preamble, 2000);
   }
 
-  bool Send(std::string_view frame, int patience_ms) override {
-    const auto size = static_cast<uint32_t>(frame.size());
-    std::string wire(reinterpret_cast<const char*>(&size), sizeof(size));
-    wire.append(frame);
-    wire.resize(ipcrpc::stream::WireBytes(frame.size()));
-    return Write(wire, patience_ms);
+  bool Send(std::string_view frame, int patience_ms) override { return Write(Wire(frame), patience_ms); }
+
+  bool SendFds(std::string_view frame, uint32_t, const std::vector<int>& fds) override {
+    const std::string wire = Wire(frame);
+    const std::string_view lead = std::string_view(wire).substr(0, 4);
+    return SendWithFds(socket_.get(), lead, fds) && Write(std::string_view(wire).substr(4), 2000);
   }
 
   std::optional<std::string> Receive(int timeout_ms) override {
@@ -85,6 +85,14 @@ class RawStreamClient final : public RawClient {
   bool closed() override { return closed_; }
 
  private:
+  static std::string Wire(std::string_view frame) {
+    const auto size = static_cast<uint32_t>(frame.size());
+    std::string wire(reinterpret_cast<const char*>(&size), sizeof(size));
+    wire.append(frame);
+    wire.resize(ipcrpc::stream::WireBytes(frame.size()));
+    return wire;
+  }
+
   bool Write(std::string_view bytes, int patience_ms) {
     while (!bytes.empty()) {
       const ssize_t sent = send(socket_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -284,6 +292,15 @@ bool RawShmClient::Send(std::string_view frame, int patience_ms) {
   Commit(kCommitted | record, static_cast<uint32_t>(frame.size()));
   tail_ += record;
   return !closed();
+}
+
+// No more of them wait than an honest sender allows itself: one.
+bool RawShmClient::SendFds(std::string_view frame, uint32_t parcel, const std::vector<int>& fds) {
+  for (const int64_t until = NowMs() + 20'000; peer_->head.load() < tail_; usleep(100)) {
+    if (NowMs() > until || closed()) return false;
+  }
+  const ipcrpc::shm::FdNotice notice = {.type = 'F', .reserved = {}, .parcel = parcel};
+  return SendWithFds(socket_.get(), Bytes(&notice, sizeof(notice)), fds) && Send(frame);
 }
 
 // As far as the server's ring has not been swapped: enough for what the tests ask.

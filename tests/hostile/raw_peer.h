@@ -43,6 +43,8 @@ class RawClient {
 
   // False once the peer has closed, or takes no more for `patience_ms`.
   virtual bool Send(std::string_view frame, int patience_ms = 2000) = 0;
+  // With any descriptors, of whatever number; false at once where they do not go.
+  virtual bool SendFds(std::string_view frame, uint32_t parcel, const std::vector<int>& fds) = 0;
   // The next frame, or none within the time or at the end.
   virtual std::optional<std::string> Receive(int timeout_ms) = 0;
   // The peer has closed the connection, or does so within the time. Frames are thrown away.
@@ -65,6 +67,7 @@ class RawShmClient final : public RawClient {
   int ReadAnswer();
 
   bool Send(std::string_view frame, int patience_ms = 2000) override;
+  bool SendFds(std::string_view frame, uint32_t parcel, const std::vector<int>& fds) override;
   std::optional<std::string> Receive(int timeout_ms) override;
   bool closed() override;
 

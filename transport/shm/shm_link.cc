@@ -19,8 +19,6 @@
 namespace ipcrpc::shm {
 namespace {
 
-constexpr Capabilities kCapabilities = {
-    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
 constexpr int kControlMessagesPerVisit = 64;
 constexpr int kControlVisitsForFds = 16;  // more messages than a socket holds
 constexpr uint32_t kGrowthFactor = 16;

@@ -20,6 +20,9 @@
 
 namespace ipcrpc::shm {
 
+inline constexpr Capabilities kCapabilities = {
+    .max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .passes_fds = true, .credentials = true, .pollable = true, .detects_death = true};
+
 class ShmLink final : public Link {
  public:
   // `control` is the connected socket over which `agreement` was reached.

@@ -186,7 +186,7 @@ Scheme ShmScheme() {
   return {
       .name = "shm",
       .summary = "rings in shared memory, spin then futex; the fast path",
-      .capabilities = {.max_frame_bytes = MaxFrameBytes(kMaxRingBytes), .in_place = true, .credentials = true, .pollable = true, .detects_death = true},
+      .capabilities = kCapabilities,
       .parameters = kParameters,
       .automatic = true,
       .listen = ListenShm,

@@ -65,6 +65,14 @@ TEST_P(StreamPairTest, CarriesFramesBothWays) {
   peer.join();
 }
 
+// Behind a relay a frame may announce some: they are lost, and the link goes on.
+TEST_P(StreamPairTest, HasNoDescriptorsToTake) {
+  const absl::Status status = links_.a->TakeFds(1, 2).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_THAT(MessageOf(status), HasSubstr("2 descriptors went with a message"));
+  links_.a->DropFds();
+}
+
 TEST_P(StreamPairTest, FloodsBothWaysWithoutDeadlock) {
   std::thread peer([&] { EXPECT_EQ(PlayRole("flood 1 2 1000", *links_.b, -1), 0); });
   EXPECT_EQ(PlayRole("flood 2 1 1000", *links_.a, -1), 0);

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "transport/fd_queue.h"
+
 namespace ipcrpc {
 namespace {
 
@@ -84,6 +86,34 @@ bool LinkDriver::TrySend(std::span<const std::byte> frame, Link::Class frame_cla
   std::memcpy(room, frame.data(), frame.size());
   link_.Commit(static_cast<uint32_t>(frame.size()));
   return true;
+}
+
+Link::FdSending LinkDriver::TrySendFds(std::span<const UniqueFd> fds, size_t frame_bytes) {
+  std::byte* room = link_.Reserve(static_cast<uint32_t>(frame_bytes), Link::Class::kData);
+  if (room == nullptr) return Link::FdSending::kNoSpace;
+  const uint32_t parcel = ParcelAfter(parcels_);
+  const Link::FdSending sent = link_.SendFds(parcel, fds);
+  if (sent != Link::FdSending::kSent) return sent;
+  parcels_ = parcel;
+  const Bytes frame = MakeFdFrame({.parcel = parcel, .count = static_cast<uint32_t>(fds.size())}, frame_bytes);
+  std::memcpy(room, frame.data(), frame.size());
+  link_.Commit(static_cast<uint32_t>(frame.size()));
+  link_.Flush();
+  return sent;
+}
+
+Bytes MakeFdFrame(FdFrame announced, size_t size) {
+  Bytes frame = MakeFrame(announced.parcel, announced.count, size);
+  std::memcpy(frame.data(), &announced, sizeof announced);
+  return frame;
+}
+
+std::optional<FdFrame> ReadFdFrame(const Bytes& frame) {
+  FdFrame announced;
+  if (frame.size() < FdFrame::kLeastBytes) return std::nullopt;
+  std::memcpy(&announced, frame.data(), sizeof announced);
+  if (frame != MakeFdFrame(announced, frame.size())) return std::nullopt;
+  return announced;
 }
 
 bool LinkDriver::Send(std::span<const std::byte> frame) {

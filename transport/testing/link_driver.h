@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -54,6 +55,8 @@ class LinkDriver final : public FrameSink {
   bool DriveUntil(const std::function<bool()>& done, int64_t ms = 30000);
   // False when there is no room now.
   bool TrySend(std::span<const std::byte> frame, Link::Class frame_class = Link::Class::kData);
+  // With descriptors, where the link passes them: MakeFdFrame() with its parcel, which is counted here when it is sent.
+  Link::FdSending TrySendFds(std::span<const UniqueFd> fds, size_t frame_bytes);
   // Drives while there is no room. False: the link is closed, or 30 s have passed.
   bool Send(std::span<const std::byte> frame);
   // Drives until everything is with the kernel, so that a Close() loses nothing.
@@ -62,6 +65,17 @@ class LinkDriver final : public FrameSink {
  private:
   Link& link_;
   HangupWatch watch_;
+  uint32_t parcels_ = 0;
 };
+
+// Frames that announce descriptors: which parcel, how many, and then what MakeFrame() makes of both.
+struct FdFrame {  // of none, too
+  static constexpr size_t kLeastBytes = 8;
+  uint32_t parcel = 0;
+  uint32_t count = 0;
+};
+Bytes MakeFdFrame(FdFrame announced, size_t size);
+// What a frame announces; nothing when it is not as it was made.
+std::optional<FdFrame> ReadFdFrame(const Bytes& frame);
 
 }  // namespace ipcrpc

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -161,6 +162,46 @@ int Echo(Link& link) {
   return driver.closed && absl::IsUnavailable(link.status()) ? 0 : 1;
 }
 
+int EchoFds(Link& link) {
+  LinkDriver driver(link);
+  std::vector<UniqueFd> taken;  // of the frame that comes again until they are sent back
+  bool ok = true;
+  driver.on_frame = [&](const Bytes& frame) {
+    const std::optional<FdFrame> announced = ReadFdFrame(frame);
+    if (announced.has_value() && announced->count == 0) {
+      if (!driver.TrySend(frame)) return FrameSink::Verdict::kHold;
+      link.Flush();
+      return FrameSink::Verdict::kConsumed;
+    }
+    if (taken.empty() && announced.has_value()) {
+      absl::StatusOr<std::vector<UniqueFd>> fds = link.TakeFds(announced->parcel, announced->count);
+      if (!fds.ok()) std::fprintf(stderr, "echo-fds: %s\n", fds.status().ToString().c_str());
+      if (fds.ok()) taken = *std::move(fds);
+    }
+    ok = ok && announced.has_value() && taken.size() == announced->count;
+    if (!ok) return FrameSink::Verdict::kFault;
+    const Link::FdSending sent = driver.TrySendFds(taken, frame.size());
+    if (sent == Link::FdSending::kNoSpace) return FrameSink::Verdict::kHold;
+    ok = sent == Link::FdSending::kSent;
+    taken.clear();
+    return FrameSink::Verdict::kConsumed;
+  };
+  driver.DriveUntil([] { return false; }, kSecondsMax * 1000);
+  return ok && driver.closed && absl::IsUnavailable(link.status()) ? 0 : 1;
+}
+
+[[noreturn]] int SendFdsAndDie(Link& link, uint64_t count) {
+  LinkDriver driver(link);
+  std::vector<UniqueFd> files;
+  files.emplace_back(memfd_create("sent", MFD_CLOEXEC));
+  for (uint64_t i = 0; i < count; ++i) {
+    if (!driver.DriveUntil([&] { return driver.TrySendFds(files, 100) == Link::FdSending::kSent; })) break;
+  }
+  driver.Drain();
+  kill(getpid(), SIGKILL);
+  std::abort();
+}
+
 int SendAndClose(Link& link, uint64_t seed, uint64_t count, size_t max) {
   LinkDriver driver(link);
   if (max == 0) max = link.max_frame_bytes();
@@ -241,9 +282,11 @@ int PlayRole(const std::string& role, Link& link, int go_fd) {
   if (name == "exchange") return Exchange(link, a, b, c);
   if (name == "flood") return Flood(link, a, b, c);
   if (name == "send-and-close") return SendAndClose(link, a, b, c);
-  if (name == "idle" || name == "sleepy-echo") AwaitGo(go_fd);
+  if (name == "idle" || name.starts_with("sleepy-")) AwaitGo(go_fd);
   if (name == "idle") return 0;
   if (name == "echo" || name == "sleepy-echo") return Echo(link);
+  if (name == "echo-fds" || name == "sleepy-echo-fds") return EchoFds(link);
+  if (name == "send-fds-and-die") SendFdsAndDie(link, a);
   std::fprintf(stderr, "no role '%s'\n", role.c_str());
   return 99;
 }

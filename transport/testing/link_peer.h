@@ -20,6 +20,9 @@ namespace ipcrpc {
 //   echo                             sends back what comes, until closed
 //   sleepy-echo                      the same, but reads nothing until told to go
 //   send-and-close SEED COUNT [MAX]  sends and closes; MAX bytes are the largest frame
+//   echo-fds                         sends back the descriptors of MakeFdFrame()s, in frames of the same size
+//   sleepy-echo-fds                  the same, but reads nothing until told to go
+//   send-fds-and-die COUNT           sends so many MakeFdFrame()s with an empty file each, and kills its own process
 //   idle                             does nothing until told to go
 // `go_fd` becomes readable (or ends) to tell it to go.
 int PlayRole(const std::string& role, Link& link, int go_fd);
