@@ -23,7 +23,7 @@ constexpr size_t kMaxOutbox = 64 * 1024;
 // Between two looks at the deadlines of a connection.
 constexpr int64_t kExpirePauseNs = 500'000;
 // A connection on which nobody waited for so long may have heard of its end meanwhile.
-constexpr uint64_t kIdleUs = 200;
+constexpr uint64_t kIdleUs = 1000;
 
 // What says whose CLOCK_MONOTONIC is ours. Looked up once for each thread and process: a forked child may be in another time
 // namespace than its parent.
