@@ -126,9 +126,9 @@ rpc::Stream::Sending ClientCallCore::SendBegin(const OutgoingMessage* message, u
       begin.deadline = static_cast<uint64_t>(std::max<int64_t>(1, deadline_ns() - MonotonicNs()));
     }
   }
-  if (message != nullptr) {
+  if (message != nullptr && attached()) [[unlikely]] {
     if (begin_fds_ == nullptr) begin_fds_ = TakeAttached();
-    if (begin_fds_ != nullptr) begin.fds = &begin_fds_;
+    begin.fds = &begin_fds_;
   }
   return stream_->Send(begin, message);
 }
@@ -171,14 +171,11 @@ rpc::Stream::Sending ClientCallCore::SendMessage(const OutgoingMessage& message,
 }
 
 // The context outlives the stream, so the descriptors go there at once.
-std::optional<std::span<const std::byte>> ClientCallCore::Take() {
-  const auto bytes = stream_->Take();
-  if (stream_->fds_came()) [[unlikely]] CloseElsewhere(std::exchange(context_.received_fds_, stream_->TakeFds()));
-  return bytes;
-}
+void ClientCallCore::NoteFds() { CloseElsewhere(std::exchange(context_.received_fds_, stream_->TakeFds())); }
 
 bool ClientCallCore::TakeMessage(const IncomingMessage& message) {
-  const auto bytes = Take();
+  const auto bytes = stream_->Take();
+  if (stream_->fds_came()) [[unlikely]] NoteFds();
   if (!bytes.has_value()) return false;
   if (message.parse(message.message, bytes->data(), bytes->size())) return true;
   unparsable_ = true;  // the server may have ended the call with OK already
@@ -206,7 +203,8 @@ Status ClientCallCore::Conclude(const IncomingMessage* response) {
   if (!status.ok()) return status;
   if (unparsable_) return Unparsable();
   if (response == nullptr) return status;
-  const auto bytes = Take();
+  const auto bytes = stream_->Take();
+  if (stream_->fds_came()) [[unlikely]] NoteFds();
   if (!bytes.has_value()) return Status(StatusCode::INTERNAL, "the server sent no response");
   if (response->parse(response->message, bytes->data(), bytes->size())) return status;
   return Status(StatusCode::INTERNAL, "the response does not parse");

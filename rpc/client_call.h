@@ -3,8 +3,6 @@
 
 #include <atomic>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 
 #include "ipcrpc/client_context.h"
@@ -47,7 +45,9 @@ class ClientCallCore : public CancelTarget {
   bool attached() const { return begin_fds_ != nullptr || !context_.send_fds_.empty(); }
   Status CheckAttached(const rpc::ClientConnection& connection) const;
   // The request goes on no other connection from now on.
-  void ForgetBegin() { begin_fds_ = nullptr; }
+  void ForgetBegin() {
+    if (begin_fds_ != nullptr) [[unlikely]] begin_fds_ = nullptr;
+  }
 
   // ---- while it runs -------------------------------------------------------------------------
 
@@ -92,7 +92,7 @@ class ClientCallCore : public CancelTarget {
 
   Status CheckSize(const OutgoingMessage& message) const;
   rpc::SharedFds TakeAttached();
-  std::optional<std::span<const std::byte>> Take();
+  void NoteFds();
 
   ClientContext& context_;
   std::string initial_block_;  // what is sent

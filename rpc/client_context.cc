@@ -15,7 +15,7 @@ namespace ipcrpc {
 ClientContext::ClientContext() = default;
 ClientContext::~ClientContext() {
   propagation_.reset();  // first of all the served call forgets this one
-  CloseElsewhere(std::move(received_fds_));
+  if (!received_fds_.empty()) CloseElsewhere(std::move(received_fds_));
 }
 
 void ClientContext::AddMetadata(const std::string& key, const std::string& value) { send_metadata_.emplace(key, value); }

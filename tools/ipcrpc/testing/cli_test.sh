@@ -63,6 +63,9 @@ s=fixture.v1.Fixture
 # transports and status
 run transports
 [[ $code == 0 && $out == "SCHEME"* && $out == *$'\n'"$scheme "* ]] || fail "transports: $out"
+# Which of them pass file descriptors: the fifth column.
+passing=$(awk '$5 == "yes" { print $1 }' <<< "$out" | sort | tr '\n' ' ')
+[[ $passing == "inproc shm socketpair unix " ]] || fail "transports pass descriptors: $passing"
 run status "$a"
 [[ $code == 0 && -z $err && $out == "address    $a"$'\n'"transport  $scheme:"*$'\n'"peer       pid "*$'\n'"connected  in "*" ms" ]] ||
   fail "status: code $code, $err, $out"
