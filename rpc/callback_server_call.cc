@@ -41,7 +41,7 @@ void CallbackServerCall::RunHandler() {
 }
 
 bool CallbackServerCall::RunIntercepted() {
-  auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, method_->name, method_->type);
+  auto interception = ServerInterception::Begin(connection_->core().interceptors(), context_, MethodName(), method_->type);
   if (interception == nullptr) return false;
   InterceptedCallbackServerCall::Run(std::move(interception), *this, *method_);
   return true;

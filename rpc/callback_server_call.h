@@ -35,6 +35,7 @@ class CallbackServerCall final : public ServerCallbackCall,
   Poller* poller() const { return connection_->poller(); }
 
   CallbackServerContext* context() override { return &context_; }
+  GenericCallbackServerContext* generic_context() override { return &context_; }
   std::span<const std::byte> request() override { return request_; }
   void* Allocate(size_t bytes) override;
   void ReleaseAtEnd(void* object, void (*release)(void* object)) override;
@@ -61,7 +62,7 @@ class CallbackServerCall final : public ServerCallbackCall,
   void NoteWrite(rpc::Stream::Sending sent);
   void FinishWith(const Status& status, const OutgoingMessage* last);
 
-  CallbackServerContext context_;
+  GenericCallbackServerContext context_;
   std::span<const std::byte> request_;
   ServerReactor* reactor_ = nullptr;
   bool observes_ = false;

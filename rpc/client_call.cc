@@ -4,11 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 #include "rpc/metadata.h"
-#include "rpc/run_times.h"
 #include "transport/base/clock.h"
 #include "transport/base/scm_rights.h"
 #include "transport/base/strings.h"
@@ -18,23 +16,6 @@ namespace ipcrpc::internal {
 using rpc::EntryKind;
 using rpc::FrameType;
 using rpc::OutFrame;
-
-RpcMethod::RpcMethod(const char* name, RpcType type) : name_(name), type_(type) {
-  struct Known {
-    uint32_t id;
-    rpc::RunTimes times;
-  };
-  static std::mutex mu;
-  static auto* const methods = new std::unordered_map<std::string, std::unique_ptr<Known>>;
-  std::lock_guard lock(mu);
-  std::unique_ptr<Known>& known = (*methods)[name];
-  if (known == nullptr) {
-    known = std::make_unique<Known>();
-    known->id = static_cast<uint32_t>(methods->size() - 1);
-  }
-  id_ = known->id;
-  times_ = &known->times;
-}
 
 void StopForSecondUse(const RpcMethod& method) {
   std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());

@@ -19,6 +19,14 @@ void AppendEntry(std::string& block, EntryKind kind, std::string_view key, std::
   block.append(header, sizeof(header)).append(key).append(value);
 }
 
+std::string_view FindEntry(std::string_view block, EntryKind kind) {
+  EntryReader reader(block);
+  while (const std::optional<Entry> entry = reader.Next()) {
+    if (entry->kind == kind) return entry->value;
+  }
+  return {};
+}
+
 std::optional<Entry> EntryReader::Next() {
   while (!rest_.empty()) {
     uint16_t key_bytes;

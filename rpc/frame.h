@@ -77,6 +77,9 @@ inline constexpr int64_t kFdCost = 4096;
 // The most that a block may have: beside the header it fits one frame of the smallest link.
 inline constexpr size_t kMaxBlockBytes = 15 * 1024;
 
+// A method with a longer name has no index: its name goes with each BEGIN.
+inline constexpr size_t kMaxIndexedName = 255;
+
 // What a stream may send in each direction before it is granted more.
 inline constexpr int64_t kInitialCredit = 64 * 1024;
 
@@ -114,6 +117,9 @@ class EntryReader {
   std::string_view rest_;
   bool broken_ = false;
 };
+
+// The value of the first entry of that kind; empty when there is none.
+std::string_view FindEntry(std::string_view block, EntryKind kind);
 
 // Copies a header out of a frame and checks what can be checked without context: known type, known flags, lengths
 // that fit, no reserved field used. Null when it is wrong; then *error says what.

@@ -15,4 +15,11 @@ Method* MethodTable::Find(std::string_view name) const {
   return it == methods_.end() ? nullptr : it->second.get();
 }
 
+void MethodTable::SetRest(std::unique_ptr<internal::MethodHandler> handler) {
+  rest_handler_ = std::move(handler);
+  rest_ = std::make_unique<Method>();
+  rest_->type = internal::RpcMethod::BIDI_STREAMING;
+  rest_->handler = rest_handler_.get();
+}
+
 }  // namespace ipcrpc::rpc

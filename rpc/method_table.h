@@ -25,12 +25,18 @@ class MethodTable {
   bool Add(const internal::RpcServiceMethod& method);
   Method* Find(std::string_view name) const;
 
+  // The one that takes every method which is not in the table: a bidi stream to those who serve it, whatever it is to clients.
+  void SetRest(std::unique_ptr<internal::MethodHandler> handler);
+  Method* rest() const { return rest_.get(); }  // null: there is none
+
  private:
   struct Hash {
     using is_transparent = void;
     size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
   };
   std::unordered_map<std::string, std::unique_ptr<Method>, Hash, std::equal_to<>> methods_;
+  std::unique_ptr<internal::MethodHandler> rest_handler_;
+  std::unique_ptr<Method> rest_;
 };
 
 }  // namespace ipcrpc::rpc

@@ -12,6 +12,8 @@
 
 #include "ipcrpc/argument_names.h"
 #include "ipcrpc/create_channel.h"
+#include "ipcrpc/generic/callback_generic_service.h"
+#include "rpc/health/health_service.h"
 #include "rpc/reflection/plugin.h"
 #include "rpc/server_core.h"
 #include "transport/base/clock.h"
@@ -40,8 +42,10 @@ constexpr std::chrono::milliseconds kPause{1};
 
 class RunningServer final : public Server {
  public:
-  RunningServer(std::shared_ptr<rpc::ServerCore> core, std::vector<std::unique_ptr<Service>> own_services)
-      : own_services_(std::move(own_services)), core_(std::move(core)) {}
+  // `health` is one of them, or null.
+  RunningServer(std::shared_ptr<rpc::ServerCore> core, std::vector<std::unique_ptr<Service>> own_services,
+                health::HealthService* health)
+      : own_services_(std::move(own_services)), health_(health), core_(std::move(core)) {}
 
   ~RunningServer() override {
     ShutdownNs(kNoDeadline);
@@ -79,6 +83,8 @@ class RunningServer final : public Server {
     lock.unlock();
     ShutdownNs(kNoDeadline);
   }
+
+  HealthCheckServiceInterface* GetHealthCheckService() override { return health_ == nullptr ? nullptr : &health_->statuses(); }
 
   bool relieved() const override { return relieved_.load(std::memory_order_acquire); }
 
@@ -135,6 +141,7 @@ class RunningServer final : public Server {
       offer_.reset();
     }
     StopListening(deadline_ns);
+    if (health_ != nullptr) health_->statuses().End();
     core_->Drain(relieved() ? kRelievedPatienceNs : kPatienceNs);
     std::lock_guard lock(mu_);
     down_ = true;
@@ -177,6 +184,7 @@ class RunningServer final : public Server {
 
   const ForkGuard fork_guard_;
   const std::vector<std::unique_ptr<Service>> own_services_;
+  health::HealthService* const health_;
   const std::shared_ptr<rpc::ServerCore> core_;
   std::vector<Listening> listening_;
   std::unique_ptr<takeover::Offer> offer_;
@@ -202,6 +210,7 @@ struct ServerBuilder::Plan {
   };
   std::vector<Port> ports;
   std::vector<Service*> services;
+  std::vector<CallbackGenericService*> generic_services;
   rpc::ServerLimits limits;
   internal::ServerInterceptorFactories interceptors;
   std::shared_ptr<Runtime> runtime;
@@ -270,6 +279,11 @@ ServerBuilder& ServerBuilder::RegisterService(Service* service) {
   return *this;
 }
 
+ServerBuilder& ServerBuilder::RegisterCallbackGenericService(CallbackGenericService* service) {
+  plan_->generic_services.push_back(service);
+  return *this;
+}
+
 ServerBuilder& ServerBuilder::SetMaxReceiveMessageSize(int bytes) {
   plan_->limits.max_receive_bytes = bytes < 0 ? std::numeric_limits<int64_t>::max() : bytes;
   return *this;
@@ -313,11 +327,19 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   std::vector<Service*> services = plan_->services;
   std::vector<std::unique_ptr<Service>> own;
   auto names = std::make_shared<std::vector<std::string>>();
-  if (reflection::Enabled()) {
-    own = reflection::MakeServices([names] { return *names; });
-    for (const auto& service : own) services.push_back(service.get());
+  if (reflection::Enabled()) own = reflection::MakeServices([names] { return *names; });
+  health::HealthService* health = nullptr;
+  if (DefaultHealthCheckServiceEnabled()) {
+    own.push_back(std::make_unique<health::HealthService>());
+    health = static_cast<health::HealthService*>(own.back().get());
   }
+  for (const auto& service : own) services.push_back(service.get());
   rpc::MethodTable methods;
+  if (plan_->generic_services.size() > 1) {
+    plan_->error = "there can be one generic service; a second one was registered";
+    return nullptr;
+  }
+  for (CallbackGenericService* generic : plan_->generic_services) methods.SetRest(generic->NewHandler());
   std::set<std::string> service_names;
   for (const Service* service : services) {
     for (const auto& method : service->methods()) {
@@ -341,7 +363,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     return nullptr;
   }
   auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, std::move(plan_->interceptors), runtime);
-  auto server = std::make_unique<RunningServer>(std::move(core), std::move(own));
+  auto server = std::make_unique<RunningServer>(std::move(core), std::move(own), health);
   server->Listen(bound->listeners);
   server->OfferTakeOver(std::move(bound->places));
   for (const Plan::Port& port : plan_->ports) {

@@ -28,6 +28,10 @@ void ServerCallCore::Adopt(ServerContextBase& context, int64_t deadline_ns, std:
   context.call_ = this;
 }
 
+std::string ServerCallCore::MethodName() const {
+  return method_->name.empty() ? std::string(rpc::FindEntry(context_->client_block_, EntryKind::kMethodName)) : method_->name;
+}
+
 // ---- messages --------------------------------------------------------------------------------
 
 bool ServerCallCore::TakeMessage(const IncomingMessage& message) {

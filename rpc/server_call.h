@@ -31,6 +31,8 @@ class ServerCallCore {
   // First of all: the context speaks for this call.
   void Adopt(ServerContextBase& context, int64_t deadline_ns, std::string client_block);
 
+  // As the client called it, which of a method that a generic service takes only the call knows.
+  std::string MethodName() const;
   bool OutOfTime() const;
   int64_t deadline_ns() const { return context_->deadline_ns_; }
   // The next message, which is there or never comes; false: none, or one that does not parse.

@@ -140,7 +140,7 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
   }
 }
 
-Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view block, bool* fault) {
+Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view block, bool* fault, std::string_view* other_name) {
   *fault = false;
   std::optional<std::string_view> name;
   EntryReader reader(block);
@@ -154,15 +154,25 @@ Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view blo
   const size_t index = header.number;
   if (name.has_value()) {
     Method* method = core_->methods().Find(*name);
-    if (index < kMaxMethods && method != nullptr) {
+    const bool other = method == nullptr;
+    if (other) {
+      method = core_->methods().rest();
+      *other_name = *name;
+    }
+    if (index < kMaxMethods && method != nullptr && name->size() <= kMaxIndexedName) {
       if (methods_.size() <= index) methods_.resize(index + 1);
       methods_[index] = method;
+      if (other) other_names_[header.number] = *name;
     }
     return method;
   }
   // A client leaves the name out only once it has had an answer for the index.
-  if (index >= methods_.size() || methods_[index] == nullptr) *fault = true;
-  return *fault ? nullptr : methods_[index];
+  if (index >= methods_.size() || methods_[index] == nullptr) {
+    *fault = true;
+    return nullptr;
+  }
+  if (methods_[index] == core_->methods().rest()) *other_name = other_names_[header.number];
+  return methods_[index];
 }
 
 Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::string_view block,
@@ -179,7 +189,8 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     return Verdict::kConsumed;
   }
   bool fault;
-  Method* const method = LookUp(header, block, &fault);
+  std::string_view other_name;
+  Method* const method = LookUp(header, block, &fault, &other_name);
   if (fault) return Verdict::kFault;
   if (method == nullptr) {
     Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
@@ -199,9 +210,13 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     const int64_t now = MonotonicNs();
     deadline_ns = deadline_ns > kNoDeadline - now ? kNoDeadline : now + deadline_ns;
   }
+  std::string client_block;
+  // For the generic service, which has the name from nowhere else.
+  if (other_name.data() != nullptr) AppendEntry(client_block, EntryKind::kMethodName, {}, other_name);
+  client_block += block;
   const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
   if (NeedsRequest(*method) && !complete) {
-    waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::string(block)});
+    waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::move(client_block)});
     CountTaken();
     if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
     if ((header.flags & kHalfCloses) != 0) {
@@ -220,7 +235,7 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   } else if ((header.flags & kHalfCloses) != 0) {
     stream->OnHalfClose();
   }
-  StartCall(stream, method, deadline_ns, std::string(block), /*count=*/true);
+  StartCall(stream, method, deadline_ns, std::move(client_block), /*count=*/true);
   return Verdict::kConsumed;
 }
 

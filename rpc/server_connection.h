@@ -49,7 +49,8 @@ class ServerConnection final : public Connection {
 
   Verdict OnBegin(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
   Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
-  Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault);
+  // Null: there is no such method. `*other_name`, where methods().rest() serves it: its name.
+  Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault, std::string_view* other_name);
   void Reject(const StreamPtr& stream, const Status& why);
   // The end of a call that comes too late: the client may make it elsewhere.
   void TurnAway(const StreamPtr& stream);
@@ -76,7 +77,8 @@ class ServerConnection final : public Connection {
   // receive role
   bool hello_seen_ = false;
   uint32_t last_id_ = 0;
-  std::vector<Method*> methods_;          // by the client's index
+  std::vector<Method*> methods_;                            // by the client's index
+  absl::flat_hash_map<uint32_t, std::string> other_names_;  // by the index too, of those that methods().rest() serves
   struct Waiting {
     Method* method;
     int64_t deadline_ns;

@@ -24,6 +24,7 @@ class InterceptedCallbackServerCall final : public ServerCallbackCall, private S
   static void Run(std::unique_ptr<ServerInterception> interception, CallbackServerCall& plain, rpc::Method& method);
 
   CallbackServerContext* context() override { return plain_.context(); }
+  GenericCallbackServerContext* generic_context() override { return plain_.generic_context(); }
   std::span<const std::byte> request() override { return plain_.request(); }
   void* Allocate(size_t bytes) override { return plain_.Allocate(bytes); }
   void ReleaseAtEnd(void* object, void (*release)(void* object)) override { plain_.ReleaseAtEnd(object, release); }

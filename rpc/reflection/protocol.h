@@ -1,5 +1,5 @@
-// The reflection protocol's own schema, out of embedded bytes: nothing of it enters the generated pool, where
-// gRPC's reflection library, linked into the same program, would abort on it.
+// The schema of the services that a server has of its own, reflection and health, out of embedded bytes: nothing of it enters
+// the generated pool, where gRPC's libraries, linked into the same program, would abort on it.
 #pragma once
 
 #include <google/protobuf/descriptor.h>
@@ -10,7 +10,7 @@
 
 namespace ipcrpc::reflection {
 
-// A pool with the files of both versions of the protocol. Made once, never destroyed.
+// A pool with the files of both versions of the reflection protocol, and of health. Made once, never destroyed.
 const google::protobuf::DescriptorPool& ProtocolPool();
 
 // An empty message of a type of that pool ("grpc.reflection.v1.ServerReflectionRequest").

@@ -5,6 +5,7 @@
 #include "ipcrpc/channel.h"
 #include "ipcrpc/client_context.h"
 #include "ipcrpc/connectivity_state.h"
+#include "ipcrpc/health_check_service_interface.h"
 #include "ipcrpc/create_channel.h"
 #include "ipcrpc/server.h"
 #include "ipcrpc/server_context.h"

@@ -18,6 +18,9 @@
 
 namespace ipcrpc {
 
+class CallbackGenericService;
+class HealthCheckServiceInterface;
+
 // Base of generated services. Must outlive the servers it is registered with.
 class IPCRPC_EXPORT Service {
  public:
@@ -63,6 +66,10 @@ class IPCRPC_EXPORT Server {
   // A successor has taken over: this server accepts nobody any more, finishes its calls, and Wait() returns then.
   virtual bool relieved() const = 0;
 
+  // What its health service says; null unless EnableDefaultHealthCheckService(true) was called before it was built. The
+  // server's. At Shutdown() those who watch are told UNAVAILABLE.
+  virtual HealthCheckServiceInterface* GetHealthCheckService() = 0;
+
   // A channel to this server within the process, by no address that others know.
   virtual std::shared_ptr<Channel> InProcessChannel(const ChannelArguments& arguments) = 0;
 
@@ -99,6 +106,8 @@ class IPCRPC_EXPORT ServerBuilder {
                                   int* selected_port = nullptr);
   // Not owned.
   ServerBuilder& RegisterService(Service* service);
+  // Takes every method that no registered service has. One alone; not owned. See generic/callback_generic_service.h.
+  ServerBuilder& RegisterCallbackGenericService(CallbackGenericService* service);
   ServerBuilder& SetMaxReceiveMessageSize(int bytes);
   ServerBuilder& SetMaxSendMessageSize(int bytes);
   ServerBuilder& SetMaxMessageSize(int bytes) { return SetMaxReceiveMessageSize(bytes); }

@@ -20,6 +20,7 @@
 
 namespace ipcrpc {
 
+class CallbackGenericService;
 class ClientContext;
 namespace internal {
 class ServerCallCore;
@@ -91,6 +92,7 @@ class IPCRPC_EXPORT ServerContextBase {
 
  private:
   friend class internal::ServerCallCore;
+  friend class CallbackGenericService;
   friend class internal::ServerInterception;
   friend class ClientContext;
 
@@ -129,6 +131,20 @@ class CallbackServerContext : public ServerContextBase {
 
   Reactor default_reactor_;
   RpcAllocatorState* allocator_state_ = nullptr;
+};
+
+// As CallbackServerContext; and what the client called. See generic/callback_generic_service.h.
+class IPCRPC_EXPORT GenericCallbackServerContext final : public CallbackServerContext {
+ public:
+  // "/package.Service/Method", as the client sent it: any bytes.
+  const std::string& method() const { return method_; }
+  // What the client set as its authority; else empty.
+  const std::string& host() const { return host_; }
+
+ private:
+  friend class CallbackGenericService;
+
+  std::string method_, host_;
 };
 
 }  // namespace ipcrpc

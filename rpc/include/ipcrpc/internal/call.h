@@ -45,21 +45,31 @@ class IPCRPC_EXPORT RpcMethod {
  public:
   enum RpcType { NORMAL_RPC = 0, CLIENT_STREAMING, SERVER_STREAMING, BIDI_STREAMING };
 
-  // `name` is "/package.Service/Method" and must outlive the program's calls (a literal, or interned by the caller).
+  // `name` is "/package.Service/Method", and one of the program's text: the process remembers it for good.
   RpcMethod(const char* name, RpcType type);
+  // Of names that come up at run time. The process remembers the first thousand or so; each further one lives as long as what
+  // is made with it, is sent with each call, and shares its times with all of its kind.
+  static RpcMethod AtRunTime(const std::string& name, RpcType type);
 
   const char* name() const { return name_; }
   RpcType method_type() const { return type_; }
-  // Same name, same id, in this process.
+  // Same name, same id, in this process; kNoId for those that are not remembered.
   uint32_t id() const { return id_; }
+  static constexpr uint32_t kNoId = UINT32_MAX;
   // How long the reactions to its calls take in this process.
   rpc::RunTimes& times() const { return *times_; }
 
  private:
+  struct Known;
+  class KnownNames;
+
+  RpcMethod(const Known& known, RpcType type);
+
   const char* name_;
   RpcType type_;
   uint32_t id_;
   rpc::RunTimes* times_;
+  std::shared_ptr<const std::string> own_name_;  // where it is not remembered
 };
 
 // The client's side of one call. One reading and one writing thread at a time; everything blocks until done, the

@@ -17,6 +17,7 @@
 namespace ipcrpc {
 
 class CallbackServerContext;
+class GenericCallbackServerContext;
 
 namespace internal {
 
@@ -85,6 +86,8 @@ class ServerReactor;
 class IPCRPC_EXPORT ServerCallbackCall {
  public:
   virtual CallbackServerContext* context() = 0;
+  // The same object, for a generic service.
+  virtual GenericCallbackServerContext* generic_context() = 0;
   // Of a unary or server-streaming call, in RunCallback(): its request.
   virtual std::span<const std::byte> request() = 0;
   // For the messages of the call: as many bytes as asked for, until `release(memory)` is called, after OnDone().
