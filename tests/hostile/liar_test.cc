@@ -85,6 +85,8 @@ TEST_P(LyingServer, FramesThatBreakTheProtocolEndTheCall) {
            {"wrong size", Said({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .stream = 1, .message_bytes = 9}, {}, "bytes")},
            {"broken status", Said({.type = FrameType::kFinish, .stream = 1, .number = 5}, string("\4\0\0\0\xff\xff\xff\xff", 8))},
            {"no credit", Said({.type = FrameType::kCredit, .stream = 1, .number = 0})},
+           {"descriptors that do not come", Said({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .fd_count = 1,
+                                                  .stream = 1, .fd_sequence = 1})},
            {"wrong framing", string("garbage that is no frame at all")},
        }) {
     EXPECT_THAT(Call(words), ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::INTERNAL)) << what;
@@ -98,6 +100,8 @@ TEST_P(LyingServer, MessagesOfWrongSizesAndWordsEndTheCall) {
   EXPECT_EQ(Call(Said({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .stream = 1, .message_bytes = 4}, {},
                       "\xff\xff\xff\xff")),
             StatusCode::INTERNAL);
+  EXPECT_EQ(Call(Said({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk, .fd_count = 2, .stream = 1})),
+            StatusCode::RESOURCE_EXHAUSTED);
   // A status that there is not.
   EXPECT_EQ(Call(Said({.type = FrameType::kFinish, .stream = 1, .number = 4711})), StatusCode::UNKNOWN);
   ipcrpc::rpc::HelloBody future;

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kControlBytes = CMSG_SPACE(kMaxFdsPerMessage * sizeof(int));
 
 // Beyond so many that wait, whoever closes waits itself.
-constexpr int kMaxClosers = 64;
+constexpr int kMaxClosers = 16;
 std::atomic<int> closers{0};
 
 void* Close(void* argument) {
