@@ -1,8 +1,6 @@
 #include "rpc/client_call.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <mutex>
 #include <unordered_map>
 #include <utility>
@@ -38,10 +36,7 @@ RpcMethod::RpcMethod(const char* name, RpcType type) : name_(name), type_(type) 
 ClientCallCore::ClientCallCore(rpc::ClientChannel* channel, std::shared_ptr<rpc::ClientChannel> keep, const RpcMethod& method,
                                ClientContext* context)
     : keep_(std::move(keep)), channel_(channel), method_(method), context_(*context) {
-  if (std::exchange(context_.used_, true)) {
-    std::fprintf(stderr, "ipcrpc: a ClientContext serves one call; it was used for a second one (%s)\n", method.name());
-    std::abort();
-  }
+  context_.Use(method);
 }
 
 // ---- the begin -------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ class ServerContextBase;
 namespace internal {
 class ClientCallCore;
 class CancelTarget;
+class RpcMethod;
+class CoroutineCall;
 }
 
 // What a nested call takes over from the call it serves.
@@ -93,6 +95,17 @@ class IPCRPC_EXPORT ClientContext {
 
  private:
   friend class internal::ClientCallCore;
+  friend class internal::CoroutineCall;
+
+  // It serves this call and no other.
+  void Use(const internal::RpcMethod& method);
+
+  // A call that may outlive this object has a context of its own, which takes over what was set here. `call` is what
+  // TryCancel() reaches, until Part(). What is learnt comes back by LearnBegin() (after the initial metadata) and LearnEnd().
+  void Lend(ClientContext& own, internal::CancelTarget* call, const internal::RpcMethod& method);
+  void LearnBegin(const ClientContext& own);
+  void LearnEnd(ClientContext& own);
+  void Part();
 
   static std::unique_ptr<ClientContext> FromBase(const ServerContextBase& server_context, PropagationOptions options);
 
