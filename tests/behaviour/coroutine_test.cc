@@ -1,7 +1,8 @@
 // Calls that coroutines wait for, and handlers that are coroutines.
-#include "tests/behaviour/coroutine_kit.h"
-
 #include <stdexcept>
+
+#include "tests/behaviour/callback_kit.h"
+#include "tests/behaviour/coroutine_kit.h"
 
 namespace behaviour {
 
@@ -10,7 +11,9 @@ Task<StatusCode> CoroutineTest::Echo(int64_t number) {
   const Msg request = Number(number);
   Msg response;
   const Status status = co_await stub_->co()->Unary(&context, request, &response);
-  if (status.ok()) { EXPECT_EQ(response.number(), number); }
+  if (status.ok()) {
+    EXPECT_EQ(response.number(), number);
+  }
   co_return status.error_code();
 }
 
@@ -254,26 +257,7 @@ class Mixed final : public Methods::WithCoroutineMethod_Talk<Methods::WithCallba
     co_return Status::OK;
   }
   ipcrpc::ServerReadReactor<Msg>* Collect(CallbackServerContext*, Msg* response) override {
-    class Reactor final : public ipcrpc::ServerReadReactor<Msg> {
-     public:
-      explicit Reactor(Msg* response) : response_(response) { StartRead(&message_); }
-      void OnReadDone(bool ok) override {
-        if (!ok) {
-          response_->set_text(std::to_string(count_));
-          return Finish(Status::OK);
-        }
-        response_->set_number(response_->number() + message_.number());
-        ++count_;
-        StartRead(&message_);
-      }
-      void OnDone() override { delete this; }
-
-     private:
-      Msg* const response_;
-      Msg message_;
-      int count_ = 0;
-    };
-    return new Reactor(response);
+    return NewSummer(response);
   }
   Status Emit(ServerContext*, const Msg* request, ServerEmitter* writer) override {
     for (int64_t i = 0; i < request->number(); ++i) writer->Write(Number(i));
