@@ -171,13 +171,10 @@ TEST_P(CoroutineEnd, FinishDropsWhatIsNotRead) {
 // A task that waits for its call is destroyed with its contexts and messages.
 TEST_P(CoroutineEnd, ATaskIsDestroyedInMidCall) {
   StartWaitingHandlers();
-  Msg held = Number(1);
-  std::coroutine_handle<> resume_handler;
-  std::atomic<bool> suspended{false};
+  std::atomic<std::coroutine_handle<>> handler{};
   coroutine_service_.unary = [&](CallbackServerContext*, const Msg* request, Msg* response) -> Task<Status> {
     *response = *request;
-    suspended = true;
-    co_await Suspended{&resume_handler};
+    co_await Suspended{&handler};
     co_return Status::OK;
   };
   // Its own starter, so that the task may go at any time; nothing resumes a call that is not answered.
@@ -186,9 +183,9 @@ TEST_P(CoroutineEnd, ATaskIsDestroyedInMidCall) {
     ipcrpc::internal::Join join;
     Task<StatusCode> echo = Echo(5);
     start(echo, join);
-    ASSERT_TRUE(Eventually([&] { return suspended && resume_handler; }));
+    ASSERT_TRUE(Eventually([&] { return handler.load() != nullptr; }));
   }
-  resume_handler.resume();  // its answer finds nobody
+  handler.load().resume();  // its answer finds nobody
   {
     ipcrpc::internal::Join join;
     Task<> read = [](Methods::Stub* stub) -> Task<> {

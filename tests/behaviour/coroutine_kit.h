@@ -104,9 +104,9 @@ class OneThread final : public ipcrpc::Executor {
 
 // Stays suspended until somebody resumes `handle`.
 struct Suspended {
-  std::coroutine_handle<>* handle;
+  std::atomic<std::coroutine_handle<>>* handle;
   bool await_ready() noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> coroutine) noexcept { *handle = coroutine; }
+  void await_suspend(std::coroutine_handle<> coroutine) noexcept { handle->store(coroutine); }
   void await_resume() noexcept {}
 };
 
