@@ -7,6 +7,7 @@
 #include "ipcrpc/connectivity_state.h"
 #include "ipcrpc/health_check_service_interface.h"
 #include "ipcrpc/create_channel.h"
+#include "ipcrpc/peer_credentials.h"
 #include "ipcrpc/server.h"
 #include "ipcrpc/server_context.h"
 #include "ipcrpc/status.h"
