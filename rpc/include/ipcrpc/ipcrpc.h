@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ipcrpc/argument_names.h"
+#include "ipcrpc/authorization.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/client_context.h"
 #include "ipcrpc/connectivity_state.h"
