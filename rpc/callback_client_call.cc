@@ -135,7 +135,8 @@ void CallbackClientCall::OnConnection(absl::StatusOr<std::shared_ptr<rpc::Client
 }
 
 bool CallbackClientCall::BeginNow(std::shared_ptr<rpc::ClientConnection> connection) {
-  if (attached()) {
+  // Without a request they are the first write's, which may be under way elsewhere.
+  if (has_request_ && attached()) {
     if (Status wrong = CheckAttached(*connection); !wrong.ok()) {
       EndBeforeBegin(std::move(wrong));
       return true;

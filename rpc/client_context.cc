@@ -1,10 +1,14 @@
 #include "ipcrpc/client_context.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <mutex>
 #include <utility>
 
+#include "ipcrpc/internal/call.h"
 #include "ipcrpc/server_context.h"
 #include "rpc/cancel_target.h"
+#include "rpc/client_call.h"
 #include "rpc/interception/client_interception.h"
 #include "rpc/metadata.h"
 #include "rpc/server_call.h"
@@ -41,6 +45,36 @@ void ClientContext::TryCancel() {
   cancelled_ = true;
   if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
   if (call_ != nullptr) call_->Cancel();
+}
+
+void ClientContext::Lend(ClientContext& own, internal::CancelTarget* call, const internal::RpcMethod& method) {
+  if (std::exchange(used_, true)) internal::StopForSecondUse(method);
+  LendFds(own);
+  own.send_metadata_ = std::move(send_metadata_);
+  own.deadline_ns_ = deadline_ns_;
+  own.wait_for_ready_ = wait_for_ready_;
+  own.corked_ = corked_;
+  own.authority_ = std::move(authority_);
+  std::lock_guard lock(mu_);
+  own.cancelled_ = cancelled_.load();
+  call_ = call;
+}
+
+void ClientContext::LearnBegin(const ClientContext& own) {
+  initial_block_ = own.initial_block_;
+  std::scoped_lock lock(mu_, own.mu_);
+  peer_ = own.peer_;
+}
+
+void ClientContext::LearnEnd(ClientContext& own) {
+  trailing_block_ = std::move(own.trailing_block_);
+  LearnFds(own);
+  Part();
+}
+
+void ClientContext::Part() {
+  std::lock_guard lock(mu_);
+  call_ = nullptr;
 }
 
 std::unique_ptr<ClientContext> ClientContext::FromServerContext(const ServerContext& server_context, PropagationOptions options) {

@@ -30,14 +30,18 @@ using ::testing::HasSubstr;
 using Sending = Link::FdSending;
 using Verdict = FrameSink::Verdict;
 
-int OpenDescriptors() {
-  int count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-  return count;
-}
-
 // A file of its own, whose inode is told from others'.
 UniqueFd MakeFile() { return UniqueFd(memfd_create("passed", MFD_CLOEXEC)); }
+
+// How many descriptors of such files this process has.
+int OpenFiles() {
+  int count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed_meanwhile;
+    if (std::filesystem::read_symlink(entry.path(), closed_meanwhile).string().starts_with("/memfd:passed")) ++count;
+  }
+  return count;
+}
 
 std::vector<UniqueFd> MakeFiles(size_t count) {
   std::vector<UniqueFd> files;
@@ -301,11 +305,10 @@ TEST_P(LinkFds, AFrameMayAnnounceNothingButWhatCame) {
 }
 
 TEST_P(LinkFds, ThoseThatNobodyTakesAreClosed) {
-  const int before = OpenDescriptors();
-  const auto settles = [&] {
+  const auto all_closed = [&] {
     const int64_t deadline = InMs(20000);
-    while (OpenDescriptors() != before && MonotonicNs() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    return OpenDescriptors() == before;
+    while (OpenFiles() != 0 && MonotonicNs() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return OpenFiles() == 0;
   };
   for (const bool dropped : {true, false}) {
     Start("sleepy-echo-fds");
@@ -315,8 +318,10 @@ TEST_P(LinkFds, ThoseThatNobodyTakesAreClosed) {
       if (dropped) link_->DropFds();
       return Verdict::kConsumed;
     };
-    const std::vector<UniqueFd> files = MakeFiles(kMaxFdsPerMessage);
+    std::vector<UniqueFd> files = MakeFiles(kMaxFdsPerMessage);
+    ASSERT_EQ(OpenFiles(), static_cast<int>(kMaxFdsPerMessage));
     ASSERT_EQ(driver_->TrySendFds(files, 100), Sending::kSent);
+    files.clear();
     if (dropped) {
       Go();
       ASSERT_TRUE(driver_->DriveUntil([&] { return frames == 1; })) << link_->status();
@@ -329,7 +334,7 @@ TEST_P(LinkFds, ThoseThatNobodyTakesAreClosed) {
     host_.reset();
     place_.reset();
   }
-  EXPECT_TRUE(settles()) << before << " -> " << OpenDescriptors();
+  EXPECT_TRUE(all_closed()) << OpenFiles();
 }
 
 template <typename Predicate>

@@ -32,7 +32,7 @@ std::string ServiceIn(const Message& request) { return reflection::GetString(req
 
 std::unique_ptr<Message> NewResponse(Serving status) {
   std::unique_ptr<Message> response = reflection::NewMessage("grpc.health.v1.HealthCheckResponse");
-  reflection::Fields(response.get()).Set("status", static_cast<int>(status));
+  reflection::Fields(response.get()).SetEnum("status", static_cast<int>(status));
   return response;
 }
 

@@ -65,6 +65,10 @@ void Fields::Set(const char* field, const std::string& value) {
   message_->GetReflection()->SetString(message_, Find(field), value);
 }
 
+void Fields::SetEnum(const char* field, int number) {
+  message_->GetReflection()->SetEnumValue(message_, Find(field), number);
+}
+
 void Fields::Set(const char* field, int value) {
   message_->GetReflection()->SetInt32(message_, Find(field), value);
 }

@@ -23,6 +23,7 @@ class Fields {
 
   void Set(const char* field, const std::string& value);
   void Set(const char* field, int value);
+  void SetEnum(const char* field, int number);
   void Add(const char* field, const std::string& value);
   void Add(const char* field, int value);
   // Fields of message type: the one, made if absent; one more of a repeated field.

@@ -303,6 +303,7 @@ TEST_P(Fds, OfACancelledCallAreClosed) {
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::CANCELLED);
   }
   ExpectNoMoreThan(before);
+  StopServer();  // with its handler, which waits for what is here
 }
 
 // Memory of the kernel's and numbers of the process stay bounded; nothing is lost.

@@ -294,18 +294,17 @@ TEST_P(Unary, PeerAndAuthContextAreKnownOnBothSides) {
   StopServer();
 }
 
-using UnaryDeathTest = Unary;
-
-TEST_P(UnaryDeathTest, SecondUseOfAContextStopsTheProcess) {
-  Start();
+// The same over every transport: it is the context that knows.
+TEST(UnaryDeathTest, SecondUseOfAContextStopsTheProcess) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // a fork of these threads could hang
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel("unix:/nobody/there"));
   ClientContext context;
   Msg response;
-  ASSERT_TRUE(stub_->Unary(&context, Msg(), &response).ok());
-  EXPECT_DEATH(stub_->Unary(&context, Msg(), &response).IgnoreError(), "serves one call");
+  EXPECT_EQ(stub->Unary(&context, Msg(), &response).error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_DEATH(stub->Unary(&context, Msg(), &response).IgnoreError(), "serves one call");
 }
 
 BEHAVIOUR_SUITE(Unary);
-BEHAVIOUR_SUITE(UnaryDeathTest);
 
 }  // namespace
 }  // namespace behaviour

@@ -63,6 +63,7 @@ void PrintServiceClass(Printer& out, const ServiceDescriptor& service) {
   out.Print("\n");
   DeclareService(out, service);
   DeclareCallbackServices(out, service);
+  DeclareCoroutineServices(out, service);
   out.Outdent();
   out.Print("};\n");
   PrintTrailingComments(out, service);
@@ -79,6 +80,7 @@ void PrintHeader(Printer& out, const FileDescriptor& file) {
             "#include <ipcrpc/client_context.h>\n"
             "#include <ipcrpc/internal/call.h>\n"
             "#include <ipcrpc/internal/callback_handler.h>\n"
+            "#include <ipcrpc/internal/coroutine_fwd.h>\n"
             "#include <ipcrpc/server.h>\n"
             "#include <ipcrpc/server_context.h>\n"
             "#include <ipcrpc/status.h>\n"

@@ -25,8 +25,8 @@ bool IsTaken(const std::string& name) {
       // macros of the standard library
       "EOF", "NULL", "assert", "errno", "stderr", "stdin", "stdout",
       // names in generated classes
-      "NewStub", "Service", "Stub", "StubInterface", "async", "async_interface", "experimental_async",
-      "experimental_async_interface", "service_full_name"};
+      "NewStub", "Service", "Stub", "StubInterface", "async", "async_interface", "co", "co_methods",
+      "experimental_async", "experimental_async_interface", "service_full_name"};
   return kTaken.count(name) != 0;
 }
 

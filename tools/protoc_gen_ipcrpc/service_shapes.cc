@@ -139,7 +139,59 @@ void DeclareCallbackMethod(Printer& out, const MethodDescriptor& method, bool ra
         "};\n");
 }
 
+// How a method's coroutine handler looks.
+struct CoroutineShape {
+  const char* handler;  // what runs it, in CoroutineApi
+  const char* params;   // its parameters after the context
+};
+
+CoroutineShape CoroutineShapeOf(Kind kind) {
+  switch (kind) {
+    case Kind::kUnary:
+      return {"UnaryHandler", ", const $Request$* /*request*/, $Response$* /*response*/"};
+    case Kind::kClientStreaming:
+      return {"ClientStreamingHandler", ", typename CoroutineApiT::template ServerReader<$Request$>* /*reader*/, $Response$* /*response*/"};
+    case Kind::kServerStreaming:
+      return {"ServerStreamingHandler", ", const $Request$* /*request*/, typename CoroutineApiT::template ServerWriter<$Response$>* /*writer*/"};
+    case Kind::kBidiStreaming:
+      break;
+  }
+  return {"BidiHandler", ", typename CoroutineApiT::template ServerReaderWriter<$Response$, $Request$>* /*stream*/"};
+}
+
+// A layer in which one method has a coroutine for a handler.
+void DeclareCoroutineMethod(Printer& out, const MethodDescriptor& method) {
+  const CoroutineShape shape = CoroutineShapeOf(KindOf(method));
+  const std::string text =
+      "template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>\n"
+      "class WithCoroutineMethod_$Method$ : public BaseClass {\n"
+      " public:\n"
+      "  WithCoroutineMethod_$Method$() {\n"
+      "    ::ipcrpc::Service::MarkMethodCallback($index$,\n"
+      "        ::std::make_unique<typename CoroutineApiT::template " + std::string(shape.handler) + "<$Request$, $Response$>>(\n"
+      "            [this](auto*... args) { return this->$Method$(args...); }));\n"
+      "  }\n"
+      "  ::ipcrpc::Status $Method$(::ipcrpc::ServerContext* /*context*/,\n"
+      "      " + UnnamedParams(KindOf(method)) + ") override {\n"
+      "    return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, \"$path$ has a coroutine handler\");\n"
+      "  }\n"
+      "  virtual typename CoroutineApiT::TaskOfStatus $Method$(\n"
+      "      ::ipcrpc::CallbackServerContext* /*context*/" + shape.params + ") { return {}; }\n"
+      "};\n";
+  out.Print(MethodVariables(method), text.c_str());
+}
+
 }  // namespace
+
+void DeclareCoroutineServices(Printer& out, const ServiceDescriptor& service) {
+  std::string all = "Service";
+  for (int i = 0; i < service.method_count(); ++i) {
+    out.Print("\n");
+    DeclareCoroutineMethod(out, *service.method(i));
+    all = "WithCoroutineMethod_" + CppName(service.method(i)->name()) + "<" + all + ">";
+  }
+  out.Print("\nusing CoroutineService = $all$;\n", "all", all);
+}
 
 void DeclareService(Printer& out, const ServiceDescriptor& service) {
   out.Print(

@@ -9,6 +9,8 @@ namespace ipcrpc::codegen {
 
 void DeclareService(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
 void DeclareCallbackServices(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
+// The same for coroutines: WithCoroutineMethod_X, CoroutineService. Templates of CoroutineApi, see ipcrpc/internal/coroutine_fwd.h.
+void DeclareCoroutineServices(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
 void DefineService(google::protobuf::io::Printer& out, const google::protobuf::ServiceDescriptor& service);
 
 }  // namespace ipcrpc::codegen

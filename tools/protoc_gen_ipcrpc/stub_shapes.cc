@@ -1,5 +1,7 @@
 #include "tools/protoc_gen_ipcrpc/stub_shapes.h"
 
+#include <string>
+#include <tuple>
 #include <utility>
 
 #include "tools/protoc_gen_ipcrpc/comments.h"
@@ -178,6 +180,48 @@ void DefineAsyncMethod(Printer& out, const MethodDescriptor& method) {
   }
 }
 
+// The coroutine form, where CoroutineApi is a template argument: see ipcrpc/internal/coroutine_fwd.h.
+void DeclareCoroutineMethod(Printer& out, const MethodDescriptor& method) {
+  const auto [api, params, args] = [&]() -> std::tuple<const char*, const char*, const char*> {
+    switch (KindOf(method)) {
+      case Kind::kUnary:
+        return {"Unary", ", const $Request$& request,\n    $Response$* response", ", request, response"};
+      case Kind::kClientStreaming:
+        return {"ClientStreaming", ", $Response$* response", ", response"};
+      case Kind::kServerStreaming:
+        return {"ServerStreaming", ", const $Request$& request", ", request"};
+      case Kind::kBidiStreaming:
+        break;
+    }
+    return {"Bidi", "", ""};
+  }();
+  const std::string text = "auto $Method$(::ipcrpc::ClientContext* context" + std::string(params) + ") {\n"
+                           "  return CoroutineApiT::template " + api + "<$Request$, $Response$>(\n"
+                           "      stub_->channel_.get(), stub_->rpcmethod_$Method$_, context" + args + ");\n"
+                           "}\n";
+  out.Print(MethodVariables(method), text.c_str());
+}
+
+void DeclareCoroutineStub(Printer& out, const ServiceDescriptor& service) {
+  out.Print(
+      "\n"
+      "// The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.\n"
+      "template <class CoroutineApiT>\n"
+      "class co_methods final {\n"
+      " public:\n"
+      "  explicit co_methods(Stub* stub) : stub_(stub) {}\n"
+      "  co_methods* operator->() { return this; }\n");
+  out.Indent();
+  for (int i = 0; i < service.method_count(); ++i) DeclareCoroutineMethod(out, *service.method(i));
+  out.Outdent();
+  out.Print(
+      "\n"
+      " private:\n"
+      "  [[maybe_unused]] Stub* const stub_;\n"
+      "};\n"
+      "auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }\n");
+}
+
 bool HasStreams(const ServiceDescriptor& service) {
   for (int i = 0; i < service.method_count(); ++i) {
     if (KindOf(*service.method(i)) != Kind::kUnary) return true;
@@ -243,6 +287,7 @@ void DeclareStub(Printer& out, const ServiceDescriptor& service) {
       "  [[maybe_unused]] Stub* const stub_;\n"
       "};\n"
       "class async* async() override { return &async_stub_; }\n");
+  DeclareCoroutineStub(out, service);
   out.Outdent();
   out.Print("\n private:\n");
   out.Indent();

@@ -29,6 +29,8 @@ namespace internal {
 class ClientCallCore;
 class ClientInterception;
 class CancelTarget;
+class RpcMethod;
+class CoroutineCall;
 }
 
 // What a nested call takes over from the call it serves.
@@ -115,6 +117,16 @@ class IPCRPC_EXPORT ClientContext {
  private:
   friend class internal::ClientCallCore;
   friend class internal::ClientInterception;
+  friend class internal::CoroutineCall;
+
+  // A call that may outlive this object has a context of its own, which takes over what was set here. `call` is what
+  // TryCancel() reaches, until Part(). Descriptors go over with each message. What is learnt comes back by LearnBegin() (after the initial metadata) and LearnEnd().
+  void Lend(ClientContext& own, internal::CancelTarget* call, const internal::RpcMethod& method);
+  void LendFds(ClientContext& own) { own.send_fds_ = std::move(send_fds_); }
+  void LearnFds(ClientContext& own) { received_fds_ = std::move(own.received_fds_); }
+  void LearnBegin(const ClientContext& own);
+  void LearnEnd(ClientContext& own);
+  void Part();
 
   static std::unique_ptr<ClientContext> FromBase(const ServerContextBase& server_context, PropagationOptions options);
 

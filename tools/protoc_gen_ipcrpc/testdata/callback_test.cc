@@ -118,6 +118,7 @@ class Call final : public ipcrpc::internal::ServerCallbackCall {
     if (release_ != nullptr) release_(object_);
   }
   CallbackServerContext* context() override { return &context_; }
+  ipcrpc::GenericCallbackServerContext* generic_context() override { return &context_; }
   std::span<const std::byte> request() override {
     return {reinterpret_cast<const std::byte*>(request_.data()), request_.size()};
   }
@@ -153,7 +154,7 @@ class Call final : public ipcrpc::internal::ServerCallbackCall {
 
  private:
   const std::string request_;
-  CallbackServerContext context_;
+  ipcrpc::GenericCallbackServerContext context_;
   std::unique_ptr<std::byte[]> memory_;
   void* object_ = nullptr;
   void (*release_)(void*) = nullptr;

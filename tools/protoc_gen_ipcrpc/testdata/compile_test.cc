@@ -1,4 +1,6 @@
 // What users of generated classes write: it has to compile, and does nothing.
+#include <ipcrpc/coroutine.h>
+
 #include <concepts>
 #include <type_traits>
 
@@ -116,4 +118,21 @@ ipcrpc::Status CallEverything(const std::shared_ptr<ipcrpc::Channel>& channel) {
   const auto odd = namespace_::NewStub(channel);
   odd->delete_(&contexts[5], message, &deleted).IgnoreError();
   return odd->Stub_(&contexts[6], message)->Finish();
+}
+
+// The same with coroutines, where names are odd.
+ipcrpc::Task<ipcrpc::Status> AwaitOddCalls(namespace_::Stub* stub);
+ipcrpc::Task<ipcrpc::Status> AwaitOddCalls(namespace_::Stub* stub) {
+  const namespace_::CoroutineService service;
+  ipcrpc::ClientContext contexts[4];
+  register_ message;
+  register__union deleted;
+  const ipcrpc::Status status = co_await stub->co()->delete_(&contexts[0], message, &deleted);
+  if (!status.ok()) co_return status;
+  ipcrpc::co::ClientWriter<register_> writer = stub->co()->Service_(&contexts[1], &message);
+  co_await writer.WritesDone();
+  ipcrpc::co::ClientReader<register_> reader = stub->co()->Stub_(&contexts[2], message);
+  co_await reader.Read(&message);
+  ipcrpc::co::ClientReaderWriter<register_, register_> stream = stub->co()->new_(&contexts[3]);
+  co_return co_await stream.Finish();
 }

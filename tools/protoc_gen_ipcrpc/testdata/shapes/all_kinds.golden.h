@@ -9,6 +9,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
@@ -150,6 +151,40 @@ class AllKinds final {
       [[maybe_unused]] Stub* const stub_;
     };
     class async* async() override { return &async_stub_; }
+
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto Unary(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request,
+          ::shapes::v1::Response* response) {
+        return CoroutineApiT::template Unary<::shapes::v1::Request, ::shapes::v1::Response>(
+            stub_->channel_.get(), stub_->rpcmethod_Unary_, context, request, response);
+      }
+      auto Upload(::ipcrpc::ClientContext* context, ::shapes::v1::Response* response) {
+        return CoroutineApiT::template ClientStreaming<::shapes::v1::Request_Part, ::shapes::v1::Response>(
+            stub_->channel_.get(), stub_->rpcmethod_Upload_, context, response);
+      }
+      auto Download(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request) {
+        return CoroutineApiT::template ServerStreaming<::shapes::v1::Request, ::shapes::v1::Request_Part>(
+            stub_->channel_.get(), stub_->rpcmethod_Download_, context, request);
+      }
+      auto Chat(::ipcrpc::ClientContext* context) {
+        return CoroutineApiT::template Bidi<::shapes::v1::Request, ::shapes::v1::Response>(
+            stub_->channel_.get(), stub_->rpcmethod_Chat_, context);
+      }
+      auto Foreign(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
+          ::elsewhere::Outer_Inner* response) {
+        return CoroutineApiT::template Unary<::google::protobuf::Empty, ::elsewhere::Outer_Inner>(
+            stub_->channel_.get(), stub_->rpcmethod_Foreign_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
 
    private:
     ::ipcrpc::ClientWriter<::shapes::v1::Request_Part>* UploadRaw(
@@ -371,6 +406,88 @@ class AllKinds final {
     virtual ::ipcrpc::ServerUnaryReactor* Foreign(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Unary : public BaseClass {
+   public:
+    WithCoroutineMethod_Unary() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Unary(args...); }));
+    }
+    ::ipcrpc::Status Unary(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Unary has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Unary(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Upload : public BaseClass {
+   public:
+    WithCoroutineMethod_Upload() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<typename CoroutineApiT::template ClientStreamingHandler<::shapes::v1::Request_Part, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Upload(args...); }));
+    }
+    ::ipcrpc::Status Upload(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::shapes::v1::Request_Part>* /*reader*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Upload has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Upload(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReader<::shapes::v1::Request_Part>* /*reader*/, ::shapes::v1::Response* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Download : public BaseClass {
+   public:
+    WithCoroutineMethod_Download() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<typename CoroutineApiT::template ServerStreamingHandler<::shapes::v1::Request, ::shapes::v1::Request_Part>>(
+              [this](auto*... args) { return this->Download(args...); }));
+    }
+    ::ipcrpc::Status Download(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::ipcrpc::ServerWriter<::shapes::v1::Request_Part>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Download has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Download(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, typename CoroutineApiT::template ServerWriter<::shapes::v1::Request_Part>* /*writer*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Chat : public BaseClass {
+   public:
+    WithCoroutineMethod_Chat() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<typename CoroutineApiT::template BidiHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->Chat(args...); }));
+    }
+    ::ipcrpc::Status Chat(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::shapes::v1::Response, ::shapes::v1::Request>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Chat has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Chat(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReaderWriter<::shapes::v1::Response, ::shapes::v1::Request>* /*stream*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Foreign : public BaseClass {
+   public:
+    WithCoroutineMethod_Foreign() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::google::protobuf::Empty, ::elsewhere::Outer_Inner>>(
+              [this](auto*... args) { return this->Foreign(args...); }));
+    }
+    ::ipcrpc::Status Foreign(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::elsewhere::Outer_Inner* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.AllKinds/Foreign has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Foreign(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::google::protobuf::Empty* /*request*/, ::elsewhere::Outer_Inner* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_Foreign<WithCoroutineMethod_Chat<WithCoroutineMethod_Download<WithCoroutineMethod_Upload<WithCoroutineMethod_Unary<Service>>>>>;
 };
 // Above the first method, with a blank line below: protoc calls this the service's trailing comment.
 
@@ -433,6 +550,28 @@ class Second final {
       [[maybe_unused]] Stub* const stub_;
     };
     class async* async() override { return &async_stub_; }
+
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto ZLast(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request,
+          ::shapes::v1::Response* response) {
+        return CoroutineApiT::template Unary<::shapes::v1::Request, ::shapes::v1::Response>(
+            stub_->channel_.get(), stub_->rpcmethod_ZLast_, context, request, response);
+      }
+      auto AFirst(::ipcrpc::ClientContext* context, const ::shapes::v1::Request& request,
+          ::shapes::v1::Response* response) {
+        return CoroutineApiT::template Unary<::shapes::v1::Request, ::shapes::v1::Response>(
+            stub_->channel_.get(), stub_->rpcmethod_AFirst_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
 
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
@@ -529,6 +668,40 @@ class Second final {
     virtual ::ipcrpc::ServerUnaryReactor* AFirst(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_ZLast : public BaseClass {
+   public:
+    WithCoroutineMethod_ZLast() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->ZLast(args...); }));
+    }
+    ::ipcrpc::Status ZLast(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/ZLast has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus ZLast(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_AFirst : public BaseClass {
+   public:
+    WithCoroutineMethod_AFirst() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::v1::Request, ::shapes::v1::Response>>(
+              [this](auto*... args) { return this->AFirst(args...); }));
+    }
+    ::ipcrpc::Status AFirst(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.v1.Second/AFirst has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus AFirst(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::v1::Request* /*request*/, ::shapes::v1::Response* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_AFirst<WithCoroutineMethod_ZLast<Service>>;
 };
 
 // Without methods.
@@ -565,6 +738,18 @@ class Nothing final {
     };
     class async* async() override { return &async_stub_; }
 
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
     class async async_stub_{this};
@@ -580,6 +765,8 @@ class Nothing final {
 
   using CallbackService = Service;
   using ExperimentalCallbackService = CallbackService;
+
+  using CoroutineService = Service;
 };
 
 }  // namespace ipcrpc_stubs

@@ -5,6 +5,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
@@ -71,6 +72,23 @@ class Borrowed final {
     };
     class async* async() override { return &async_stub_; }
 
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto Ping(::ipcrpc::ClientContext* context, const ::google::protobuf::Empty& request,
+          ::google::protobuf::Empty* response) {
+        return CoroutineApiT::template Unary<::google::protobuf::Empty, ::google::protobuf::Empty>(
+            stub_->channel_.get(), stub_->rpcmethod_Ping_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
     class async async_stub_{this};
@@ -126,6 +144,24 @@ class Borrowed final {
     virtual ::ipcrpc::ServerUnaryReactor* Ping(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Ping : public BaseClass {
+   public:
+    WithCoroutineMethod_Ping() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::google::protobuf::Empty, ::google::protobuf::Empty>>(
+              [this](auto*... args) { return this->Ping(args...); }));
+    }
+    ::ipcrpc::Status Ping(::ipcrpc::ServerContext* /*context*/,
+        const ::google::protobuf::Empty* /*request*/, ::google::protobuf::Empty* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.borrowed.Borrowed/Ping has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Ping(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::google::protobuf::Empty* /*request*/, ::google::protobuf::Empty* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_Ping<Service>;
 };
 
 }  // namespace ipcrpc_stubs

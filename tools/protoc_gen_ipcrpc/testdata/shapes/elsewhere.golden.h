@@ -5,6 +5,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>

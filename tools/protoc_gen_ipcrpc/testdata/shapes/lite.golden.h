@@ -5,6 +5,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
@@ -70,6 +71,23 @@ class Scale final {
     };
     class async* async() override { return &async_stub_; }
 
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto Weigh(::ipcrpc::ClientContext* context, const ::shapes::lite::Light& request,
+          ::shapes::lite::Light* response) {
+        return CoroutineApiT::template Unary<::shapes::lite::Light, ::shapes::lite::Light>(
+            stub_->channel_.get(), stub_->rpcmethod_Weigh_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
+
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
     class async async_stub_{this};
@@ -125,6 +143,24 @@ class Scale final {
     virtual ::ipcrpc::ServerUnaryReactor* Weigh(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Weigh : public BaseClass {
+   public:
+    WithCoroutineMethod_Weigh() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::lite::Light, ::shapes::lite::Light>>(
+              [this](auto*... args) { return this->Weigh(args...); }));
+    }
+    ::ipcrpc::Status Weigh(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::lite::Light* /*request*/, ::shapes::lite::Light* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.lite.Scale/Weigh has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Weigh(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::lite::Light* /*request*/, ::shapes::lite::Light* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_Weigh<Service>;
 };
 
 }  // namespace ipcrpc_stubs

@@ -5,6 +5,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
@@ -150,6 +151,45 @@ class namespace_ final {
       [[maybe_unused]] Stub* const stub_;
     };
     class async* async() override { return &async_stub_; }
+
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto delete_(::ipcrpc::ClientContext* context, const ::register_& request,
+          ::register__union* response) {
+        return CoroutineApiT::template Unary<::register_, ::register__union>(
+            stub_->channel_.get(), stub_->rpcmethod_delete__, context, request, response);
+      }
+      auto Service_(::ipcrpc::ClientContext* context, ::register_* response) {
+        return CoroutineApiT::template ClientStreaming<::register_, ::register_>(
+            stub_->channel_.get(), stub_->rpcmethod_Service__, context, response);
+      }
+      auto Stub_(::ipcrpc::ClientContext* context, const ::register_& request) {
+        return CoroutineApiT::template ServerStreaming<::register_, ::register_>(
+            stub_->channel_.get(), stub_->rpcmethod_Stub__, context, request);
+      }
+      auto new_(::ipcrpc::ClientContext* context) {
+        return CoroutineApiT::template Bidi<::register_, ::register_>(
+            stub_->channel_.get(), stub_->rpcmethod_new__, context);
+      }
+      auto context(::ipcrpc::ClientContext* context, const ::register_& request,
+          ::register_* response) {
+        return CoroutineApiT::template Unary<::register_, ::register_>(
+            stub_->channel_.get(), stub_->rpcmethod_context_, context, request, response);
+      }
+      auto AddMethod(::ipcrpc::ClientContext* context, const ::register_& request,
+          ::register_* response) {
+        return CoroutineApiT::template Unary<::register_, ::register_>(
+            stub_->channel_.get(), stub_->rpcmethod_AddMethod_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
 
    private:
     ::ipcrpc::ClientWriter<::register_>* Service_Raw(
@@ -401,6 +441,104 @@ class namespace_ final {
     virtual ::ipcrpc::ServerUnaryReactor* AddMethod(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_delete_ : public BaseClass {
+   public:
+    WithCoroutineMethod_delete_() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::register_, ::register__union>>(
+              [this](auto*... args) { return this->delete_(args...); }));
+    }
+    ::ipcrpc::Status delete_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register__union* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/delete has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus delete_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register__union* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Service_ : public BaseClass {
+   public:
+    WithCoroutineMethod_Service_() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<typename CoroutineApiT::template ClientStreamingHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->Service_(args...); }));
+    }
+    ::ipcrpc::Status Service_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::register_>* /*reader*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Service has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Service_(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReader<::register_>* /*reader*/, ::register_* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_Stub_ : public BaseClass {
+   public:
+    WithCoroutineMethod_Stub_() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<typename CoroutineApiT::template ServerStreamingHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->Stub_(args...); }));
+    }
+    ::ipcrpc::Status Stub_(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::ipcrpc::ServerWriter<::register_>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/Stub has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus Stub_(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, typename CoroutineApiT::template ServerWriter<::register_>* /*writer*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_new_ : public BaseClass {
+   public:
+    WithCoroutineMethod_new_() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<typename CoroutineApiT::template BidiHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->new_(args...); }));
+    }
+    ::ipcrpc::Status new_(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::register_, ::register_>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/new has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus new_(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReaderWriter<::register_, ::register_>* /*stream*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_context : public BaseClass {
+   public:
+    WithCoroutineMethod_context() {
+      ::ipcrpc::Service::MarkMethodCallback(4,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->context(args...); }));
+    }
+    ::ipcrpc::Status context(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/context has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus context(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register_* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_AddMethod : public BaseClass {
+   public:
+    WithCoroutineMethod_AddMethod() {
+      ::ipcrpc::Service::MarkMethodCallback(5,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::register_, ::register_>>(
+              [this](auto*... args) { return this->AddMethod(args...); }));
+    }
+    ::ipcrpc::Status AddMethod(::ipcrpc::ServerContext* /*context*/,
+        const ::register_* /*request*/, ::register_* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/namespace/AddMethod has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus AddMethod(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::register_* /*request*/, ::register_* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_AddMethod<WithCoroutineMethod_context<WithCoroutineMethod_new_<WithCoroutineMethod_Stub_<WithCoroutineMethod_Service_<WithCoroutineMethod_delete_<Service>>>>>>;
 };
 
 }  // namespace ipcrpc_stubs
