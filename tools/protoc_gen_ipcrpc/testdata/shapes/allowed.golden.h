@@ -5,6 +5,7 @@
 #include <ipcrpc/client_context.h>
 #include <ipcrpc/internal/call.h>
 #include <ipcrpc/internal/callback_handler.h>
+#include <ipcrpc/internal/coroutine_fwd.h>
 #include <ipcrpc/server.h>
 #include <ipcrpc/server_context.h>
 #include <ipcrpc/status.h>
@@ -123,6 +124,35 @@ class Allowed final {
       [[maybe_unused]] Stub* const stub_;
     };
     class async* async() override { return &async_stub_; }
+
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto OfTheService(::ipcrpc::ClientContext* context, const ::shapes::allowed::Msg& request,
+          ::shapes::allowed::Msg* response) {
+        return CoroutineApiT::template Unary<::shapes::allowed::Msg, ::shapes::allowed::Msg>(
+            stub_->channel_.get(), stub_->rpcmethod_OfTheService_, context, request, response);
+      }
+      auto ForSome(::ipcrpc::ClientContext* context, const ::shapes::allowed::Msg& request) {
+        return CoroutineApiT::template ServerStreaming<::shapes::allowed::Msg, ::shapes::allowed::Msg>(
+            stub_->channel_.get(), stub_->rpcmethod_ForSome_, context, request);
+      }
+      auto ForAnyone(::ipcrpc::ClientContext* context, ::shapes::allowed::Msg* response) {
+        return CoroutineApiT::template ClientStreaming<::shapes::allowed::Msg, ::shapes::allowed::Msg>(
+            stub_->channel_.get(), stub_->rpcmethod_ForAnyone_, context, response);
+      }
+      auto ForNobody(::ipcrpc::ClientContext* context) {
+        return CoroutineApiT::template Bidi<::shapes::allowed::Msg, ::shapes::allowed::Msg>(
+            stub_->channel_.get(), stub_->rpcmethod_ForNobody_, context);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
 
    private:
     ::ipcrpc::ClientReader<::shapes::allowed::Msg>* ForSomeRaw(
@@ -294,6 +324,72 @@ class Allowed final {
     virtual ::ipcrpc::ServerBidiReactor<::ipcrpc::ByteBuffer, ::ipcrpc::ByteBuffer>* ForNobody(
         ::ipcrpc::CallbackServerContext* /*context*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_OfTheService : public BaseClass {
+   public:
+    WithCoroutineMethod_OfTheService() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::allowed::Msg, ::shapes::allowed::Msg>>(
+              [this](auto*... args) { return this->OfTheService(args...); }));
+    }
+    ::ipcrpc::Status OfTheService(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::allowed::Msg* /*request*/, ::shapes::allowed::Msg* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.allowed.Allowed/OfTheService has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus OfTheService(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::allowed::Msg* /*request*/, ::shapes::allowed::Msg* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_ForSome : public BaseClass {
+   public:
+    WithCoroutineMethod_ForSome() {
+      ::ipcrpc::Service::MarkMethodCallback(1,
+          ::std::make_unique<typename CoroutineApiT::template ServerStreamingHandler<::shapes::allowed::Msg, ::shapes::allowed::Msg>>(
+              [this](auto*... args) { return this->ForSome(args...); }));
+    }
+    ::ipcrpc::Status ForSome(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::allowed::Msg* /*request*/, ::ipcrpc::ServerWriter<::shapes::allowed::Msg>* /*writer*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.allowed.Allowed/ForSome has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus ForSome(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::allowed::Msg* /*request*/, typename CoroutineApiT::template ServerWriter<::shapes::allowed::Msg>* /*writer*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_ForAnyone : public BaseClass {
+   public:
+    WithCoroutineMethod_ForAnyone() {
+      ::ipcrpc::Service::MarkMethodCallback(2,
+          ::std::make_unique<typename CoroutineApiT::template ClientStreamingHandler<::shapes::allowed::Msg, ::shapes::allowed::Msg>>(
+              [this](auto*... args) { return this->ForAnyone(args...); }));
+    }
+    ::ipcrpc::Status ForAnyone(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReader<::shapes::allowed::Msg>* /*reader*/, ::shapes::allowed::Msg* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.allowed.Allowed/ForAnyone has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus ForAnyone(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReader<::shapes::allowed::Msg>* /*reader*/, ::shapes::allowed::Msg* /*response*/) { return {}; }
+  };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_ForNobody : public BaseClass {
+   public:
+    WithCoroutineMethod_ForNobody() {
+      ::ipcrpc::Service::MarkMethodCallback(3,
+          ::std::make_unique<typename CoroutineApiT::template BidiHandler<::shapes::allowed::Msg, ::shapes::allowed::Msg>>(
+              [this](auto*... args) { return this->ForNobody(args...); }));
+    }
+    ::ipcrpc::Status ForNobody(::ipcrpc::ServerContext* /*context*/,
+        ::ipcrpc::ServerReaderWriter<::shapes::allowed::Msg, ::shapes::allowed::Msg>* /*stream*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.allowed.Allowed/ForNobody has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus ForNobody(
+        ::ipcrpc::CallbackServerContext* /*context*/, typename CoroutineApiT::template ServerReaderWriter<::shapes::allowed::Msg, ::shapes::allowed::Msg>* /*stream*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_ForNobody<WithCoroutineMethod_ForAnyone<WithCoroutineMethod_ForSome<WithCoroutineMethod_OfTheService<Service>>>>;
 };
 
 class Open final {
@@ -342,6 +438,23 @@ class Open final {
       [[maybe_unused]] Stub* const stub_;
     };
     class async* async() override { return &async_stub_; }
+
+    // The coroutine form, for who includes <ipcrpc/coroutine.h>: calls and streams to be awaited.
+    template <class CoroutineApiT>
+    class co_methods final {
+     public:
+      explicit co_methods(Stub* stub) : stub_(stub) {}
+      co_methods* operator->() { return this; }
+      auto ForAnyone(::ipcrpc::ClientContext* context, const ::shapes::allowed::Msg& request,
+          ::shapes::allowed::Msg* response) {
+        return CoroutineApiT::template Unary<::shapes::allowed::Msg, ::shapes::allowed::Msg>(
+            stub_->channel_.get(), stub_->rpcmethod_ForAnyone_, context, request, response);
+      }
+
+     private:
+      [[maybe_unused]] Stub* const stub_;
+    };
+    auto co() { return co_methods<::ipcrpc::internal::CoroutineApi>(this); }
 
    private:
     const ::std::shared_ptr<::ipcrpc::ChannelInterface> channel_;
@@ -398,6 +511,24 @@ class Open final {
     virtual ::ipcrpc::ServerUnaryReactor* ForAnyone(
         ::ipcrpc::CallbackServerContext* /*context*/, const ::ipcrpc::ByteBuffer* /*request*/, ::ipcrpc::ByteBuffer* /*response*/) { return nullptr; }
   };
+
+  template <class BaseClass, class CoroutineApiT = ::ipcrpc::internal::CoroutineApi>
+  class WithCoroutineMethod_ForAnyone : public BaseClass {
+   public:
+    WithCoroutineMethod_ForAnyone() {
+      ::ipcrpc::Service::MarkMethodCallback(0,
+          ::std::make_unique<typename CoroutineApiT::template UnaryHandler<::shapes::allowed::Msg, ::shapes::allowed::Msg>>(
+              [this](auto*... args) { return this->ForAnyone(args...); }));
+    }
+    ::ipcrpc::Status ForAnyone(::ipcrpc::ServerContext* /*context*/,
+        const ::shapes::allowed::Msg* /*request*/, ::shapes::allowed::Msg* /*response*/) override {
+      return ::ipcrpc::Status(::ipcrpc::StatusCode::UNIMPLEMENTED, "/shapes.allowed.Open/ForAnyone has a coroutine handler");
+    }
+    virtual typename CoroutineApiT::TaskOfStatus ForAnyone(
+        ::ipcrpc::CallbackServerContext* /*context*/, const ::shapes::allowed::Msg* /*request*/, ::shapes::allowed::Msg* /*response*/) { return {}; }
+  };
+
+  using CoroutineService = WithCoroutineMethod_ForAnyone<Service>;
 };
 
 }  // namespace ipcrpc_stubs
