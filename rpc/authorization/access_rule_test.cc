@@ -98,7 +98,8 @@ TEST(AccessRuleTest, AsksPredicatesInTurnUntilOneSaysYes) {
       return answer;
     };
   };
-  const AccessRule rule = Resolved(AuthorizationRule().AllowIf(says('a', false), "A").AllowIf(says('b', true), "B").AllowIf(says('c', true), "C"));
+  const AccessRule rule =
+      Resolved(AuthorizationRule().AllowIf(says('a', false), "A").AllowIf(says('b', true), "B").AllowIf(says('c', true), "C"));
   EXPECT_EQ(rule.Judge(Known(5)), Verdict::kAsk);
   EXPECT_TRUE(rule.Holds(Known(5), "/a.B/C"));
   EXPECT_EQ(asked, "ab");

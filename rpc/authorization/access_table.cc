@@ -15,7 +15,8 @@ constexpr std::string_view kOpenServices[] = {"/grpc.health.v1.Health/", "/grpc.
                                               "/grpc.reflection.v1alpha.ServerReflection/"};
 
 bool OpenByDefault(std::string_view method) {
-  return std::any_of(std::begin(kOpenServices), std::end(kOpenServices), [&](std::string_view service) { return method.starts_with(service); });
+  return std::any_of(std::begin(kOpenServices), std::end(kOpenServices),
+                     [&](std::string_view service) { return method.starts_with(service); });
 }
 
 // "/pkg.Svc/" of "/pkg.Svc/Method".

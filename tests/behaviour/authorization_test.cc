@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <ipcrpc/ext/proto_server_reflection_plugin.h>
 #include <ipcrpc/health_check_service_interface.h>
+#include <ipcrpc/support/server_interceptor.h>
 #include <pwd.h>
 #include <unistd.h>
 
@@ -214,13 +215,35 @@ void Authorization::ExpectAllRefused() {
   EXPECT_EQ(CodeOf(stream->Finish()), StatusCode::PERMISSION_DENIED);
 }
 
+// Counts the calls that get as far as to interceptors.
+class CountingFactory final : public ipcrpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit CountingFactory(std::atomic<int>* calls) : calls_(calls) {}
+  ipcrpc::experimental::Interceptor* CreateServerInterceptor(ipcrpc::experimental::ServerRpcInfo*) override {
+    ++*calls_;
+    return nullptr;
+  }
+
+ private:
+  std::atomic<int>* const calls_;
+};
+
 TEST_P(Authorization, IsAskedOfStreamsToo) {
   service_.collect = [this](ServerContext*, ServerCollector*, Msg*) { return ++ran_, Status::OK; };
   service_.emit = [this](ServerContext*, const Msg*, ServerEmitter*) { return ++ran_, Status::OK; };
   service_.talk = [this](ServerContext*, ServerTalk*) { return ++ran_, Status::OK; };
-  StartWith(AuthorizationPolicy().SetRule(kAll, Nobody()));
+  std::atomic<int> intercepted{0};
+  Start([&](ipcrpc::ServerBuilder& builder) {
+    builder.SetAuthorizationPolicy(AuthorizationPolicy().SetRule(kAll, Nobody()).SetRule("/behaviour.Methods/Missing", Anyone()));
+    ipcrpc::ServerBuilder::ServerInterceptorFactories factories;
+    factories.push_back(std::make_unique<CountingFactory>(&intercepted));
+    builder.experimental().SetInterceptorCreators(std::move(factories));
+  });
   ExpectAllRefused();
   EXPECT_EQ(ran_, 0);
+  EXPECT_EQ(intercepted, 0);
+  ExpectAlive();
+  EXPECT_GT(intercepted, 0);
 }
 
 TEST_P(Authorization, IsAskedOfCallbackServicesToo) {

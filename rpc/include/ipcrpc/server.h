@@ -128,8 +128,8 @@ class IPCRPC_EXPORT ServerBuilder {
   class IPCRPC_EXPORT experimental_type {
    public:
     explicit experimental_type(ServerBuilder* builder) : builder_(builder) {}
-    // Each call of a method that there is passes an interceptor of each factory, in this order. Replaces those of before;
-    // the next server that is built takes them.
+    // Each call of a method that there is, and that its client may call, passes an interceptor of each factory, in this order.
+    // Replaces those of before; the next server that is built takes them.
     void SetInterceptorCreators(ServerInterceptorFactories interceptor_creators);
 
    private:
@@ -145,7 +145,9 @@ class IPCRPC_EXPORT ServerBuilder {
   // until its successor is ready, then finishes its calls; no client is refused, and no call lost. See docs/operations.md.
   ServerBuilder& SetTakeOver(bool allowed);
 
-  // Who may call what; see authorization.h. Replaces the one of before.
+  // Who may call what, on all addresses of the server; see authorization.h. It stands over the rules of the .proto's
+  // (ipcrpc/options.proto), which hold without it, too. Replaces the one of before. BuildAndStart() looks its names up and takes a
+  // copy.
   ServerBuilder& SetAuthorizationPolicy(AuthorizationPolicy policy);
 
   // Null when an address cannot be bound, two services have the same name, or an authorization rule names a user, group, service
