@@ -24,6 +24,7 @@ class AuthorizationOfUsers : public BehaviourTest {
     std::filesystem::permissions(getenv("IPCRPC_RUNTIME_DIR"), std::filesystem::perms(0755));
     service_.unary = [this](ServerContext* context, const Msg*, Msg*) {
       ++ran_;
+      std::lock_guard lock(mu_);
       last_ = context->peer_credentials();
       return Status::OK;
     };
@@ -49,19 +50,25 @@ class AuthorizationOfUsers : public BehaviourTest {
     ran_ = 0;
     EXPECT_EQ(CallAs(address(), uid, gid, groups), StatusCode::OK);
     EXPECT_EQ(ran_, 1);
-    EXPECT_EQ(last_.uid, uid);
-    EXPECT_TRUE(last_.vouched);
+    EXPECT_EQ(last().uid, uid);
+    EXPECT_TRUE(last().vouched);
   }
   void ExpectRefused(uid_t uid, gid_t gid, const std::vector<gid_t>& groups = {}) {
     ran_ = 0;
     EXPECT_EQ(CallAs(address(), uid, gid, groups), StatusCode::PERMISSION_DENIED);
-    EXPECT_EQ(ran_, 0) << "as uid " << last_.uid;
+    EXPECT_EQ(ran_, 0) << "as uid " << last().uid;
+  }
+  // Whose call ran last.
+  ipcrpc::PeerCredentials last() {
+    std::lock_guard lock(mu_);
+    return last_;
   }
   // The kernel tells of the peer's supplementary groups.
   static bool tells_groups() { return scheme() == "shm" || scheme() == "unix"; }
 
   std::atomic<int> ran_{0};
-  ipcrpc::PeerCredentials last_;  // written before the client is answered
+  std::mutex mu_;
+  ipcrpc::PeerCredentials last_;  // guarded by mu_
 };
 
 #if defined(__SANITIZE_THREAD__)
@@ -95,19 +102,19 @@ TEST_P(AuthorizationOfUsers, IsByTheirGroups) {
   const std::vector<gid_t> groups = {kOther, kSupplementary};
   tells_groups() ? ExpectAllowed(kUser, kGroup, groups) : ExpectRefused(kUser, kGroup, groups);
   if (!tells_groups()) return;
-  EXPECT_EQ(last_.gid, kGroup);
-  EXPECT_THAT(last_.groups, ::testing::UnorderedElementsAreArray(groups));
+  EXPECT_EQ(last().gid, kGroup);
+  EXPECT_THAT(last().groups, ::testing::UnorderedElementsAreArray(groups));
   // More than fit into a first look.
   std::vector<gid_t> many(100);
   for (size_t i = 0; i < many.size(); ++i) many[i] = kSupplementary + static_cast<gid_t>(many.size() - 1 - i);
   ExpectAllowed(kUser, kGroup, many);
-  EXPECT_THAT(last_.groups, ::testing::UnorderedElementsAreArray(many));
+  EXPECT_THAT(last().groups, ::testing::UnorderedElementsAreArray(many));
 }
 
 TEST_P(AuthorizationOfUsers, IsByTheirPrimaryGroup) {
   StartWith(AuthorizationRule().AllowGid(kGroup));
   ExpectAllowed(kUser, kGroup);
-  EXPECT_EQ(last_.gid, kGroup);
+  EXPECT_EQ(last().gid, kGroup);
   ExpectRefused(kUser, kOther);
 }
 
