@@ -215,6 +215,7 @@ struct ServerBuilder::Plan {
   internal::ServerInterceptorFactories interceptors;
   std::shared_ptr<Runtime> runtime;
   bool take_over = false;
+  AuthorizationPolicy authorization;
   std::string error;
 
   struct Bound {
@@ -312,6 +313,11 @@ ServerBuilder& ServerBuilder::SetRuntime(std::shared_ptr<Runtime> runtime) {
   return *this;
 }
 
+ServerBuilder& ServerBuilder::SetAuthorizationPolicy(AuthorizationPolicy policy) {
+  plan_->authorization = std::move(policy);
+  return *this;
+}
+
 ServerBuilder& ServerBuilder::SetTakeOver(bool allowed) {
   plan_->take_over = allowed;
   return *this;
@@ -351,6 +357,12 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     }
   }
   names->assign(service_names.begin(), service_names.end());
+  absl::StatusOr<rpc::AccessTable> access = rpc::AccessTable::Make(plan_->authorization, services, methods.rest() != nullptr);
+  if (!access.ok()) {
+    plan_->error = std::string(MessageOf(access.status()));
+    return nullptr;
+  }
+  methods.Guard(*std::move(access));
 
   const std::shared_ptr<IoRuntime> runtime = plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io();
   if (plan_->take_over && !runtime->threaded()) {
