@@ -338,32 +338,42 @@ void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {
 // ---- the reader ------------------------------------------------------------------------------
 
 bool Stream::Refill() {
-  std::unique_lock lock(mu_, std::defer_lock);
-  if (!over()) lock.lock();
-  if (messages_.load(std::memory_order_relaxed) == 0) return false;
-  if (complete_bytes_ == 0) return false;
-  taken_.clear();
-  const size_t partial = inbox_.size() - complete_bytes_;
-  inbox_.swap(taken_);
-  inbox_.clear();
-  inbox_.Append(taken_.data() + complete_bytes_, partial);
-  taken_complete_ = complete_bytes_;
+  // In this order: nothing is put into the inbox of a stream that is half-closed or over.
+  if (half_closed() || over()) {
+    if (messages_.load(std::memory_order_acquire) == 0 || complete_bytes_ == 0) return false;
+    taking_ = &inbox_;
+    taken_complete_ = std::exchange(complete_bytes_, 0);
+  } else {
+    std::lock_guard lock(mu_);
+    if (complete_bytes_ == 0) return false;
+    taken_.clear();
+    const size_t partial = inbox_.size() - complete_bytes_;
+    inbox_.swap(taken_);
+    inbox_.clear();
+    inbox_.Append(taken_.data() + complete_bytes_, partial);
+    current_mark_ = 0;  // of what is being assembled: now at the front
+    taken_complete_ = std::exchange(complete_bytes_, 0);
+  }
   taken_at_ = 0;
-  current_mark_ = 0;  // of what is being assembled: now at the front
-  complete_bytes_ = 0;
   return true;
 }
 
-std::optional<std::span<const std::byte>> Stream::Take() {
+std::optional<Stream::MessageMark> Stream::NextMark() {
   if (!MessageReady()) return std::nullopt;
   if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
   MessageMark mark;
-  std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
-  const std::span<const std::byte> message(taken_.data() + taken_at_ + sizeof(mark), mark.size);
-  taken_at_ += sizeof(mark) + mark.size;
+  std::memcpy(&mark, taking_->data() + taken_at_, sizeof(mark));
+  return mark;
+}
+
+std::optional<std::span<const std::byte>> Stream::Take() {
+  const std::optional<MessageMark> mark = NextMark();
+  if (!mark.has_value()) return std::nullopt;
+  const std::span<const std::byte> message(taking_->data() + taken_at_ + sizeof(MessageMark), mark->size);
+  taken_at_ += sizeof(MessageMark) + mark->size;
   messages_.fetch_sub(1, std::memory_order_relaxed);
-  if (mark.has_fds != 0 || taken_has_fds_) [[unlikely]] NextFds(mark.has_fds != 0);
-  unreported_cost_ += mark.cost;
+  if (mark->has_fds != 0 || taken_has_fds_) [[unlikely]] NextFds(mark->has_fds != 0);
+  unreported_cost_ += mark->cost;
   // The window is looked at now and then, and always when the reader has caught up; not when no more can come.
   const bool due = unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_;
   if (due && !over() && !half_closed()) {
@@ -387,11 +397,9 @@ std::vector<UniqueFd> Stream::TakeFds() {
 }
 
 std::optional<uint32_t> Stream::NextSize() {
-  if (!MessageReady()) return std::nullopt;
-  if (taken_at_ >= taken_complete_ && !Refill()) return std::nullopt;
-  MessageMark mark;
-  std::memcpy(&mark, taken_.data() + taken_at_, sizeof(mark));
-  return mark.size;
+  const std::optional<MessageMark> mark = NextMark();
+  if (!mark.has_value()) return std::nullopt;
+  return mark->size;
 }
 
 void Stream::GrantForReader() {

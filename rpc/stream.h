@@ -206,6 +206,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void PumpLocked();
   void NotifyLocked();
   bool Refill();
+  std::optional<MessageMark> NextMark();  // of the next message; nullopt when none is complete
   void NextFds(bool has_some);
   void GrantLocked(bool reader_waits);
 
@@ -246,6 +247,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
 
   // the reader's
   Buffer taken_;
+  Buffer* taking_ = &taken_;  // or the inbox, once nothing more comes into that
   size_t taken_at_ = 0;
   size_t taken_complete_ = 0;
   int64_t unreported_cost_ = 0;
