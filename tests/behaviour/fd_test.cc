@@ -372,8 +372,8 @@ TEST_P(Fds, UnreadOnOneConnectionAreLimited) {
       call.stream->Write(Number(i));
     }
     EXPECT_TRUE(Eventually([&] { return ended == kCalls - kFit; })) << ended;
-    // An answer behind those of the refused calls.
-    EXPECT_LE(DescriptorsNow(), before + 256);
+    DescriptorsNow();  // an answer behind those of the refused calls, whose descriptors another thread closes
+    ExpectNoMoreThan(before + 256);
     int refused = 0;
     for (const auto& call : calls) {
       call->context.TryCancel();
