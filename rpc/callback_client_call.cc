@@ -135,7 +135,7 @@ void CallbackClientCall::OnConnection(absl::StatusOr<std::shared_ptr<rpc::Client
 }
 
 bool CallbackClientCall::BeginNow(std::shared_ptr<rpc::ClientConnection> connection) {
-  if (attached()) {
+  if (has_request_ && attached()) {  // of a message that is written, its writer sees to them
     if (Status wrong = CheckAttached(*connection); !wrong.ok()) {
       EndBeforeBegin(std::move(wrong));
       return true;
