@@ -60,6 +60,13 @@ void ClientContext::Lend(ClientContext& own, internal::CancelTarget* call, const
   call_ = call;
 }
 
+void ClientContext::LendFds(ClientContext& own) {
+  for (UniqueFd& fd : send_fds_) own.send_fds_.push_back(std::move(fd));
+  send_fds_.clear();
+}
+
+void ClientContext::LearnFds(ClientContext& own) { CloseElsewhere(std::exchange(received_fds_, std::exchange(own.received_fds_, {}))); }
+
 void ClientContext::LearnBegin(const ClientContext& own) {
   initial_block_ = own.initial_block_;
   std::scoped_lock lock(mu_, own.mu_);
@@ -68,7 +75,6 @@ void ClientContext::LearnBegin(const ClientContext& own) {
 
 void ClientContext::LearnEnd(ClientContext& own) {
   trailing_block_ = std::move(own.trailing_block_);
-  LearnFds(own);
   Part();
 }
 

@@ -83,12 +83,13 @@ class CoroutineCall final : public ClientCoroutineCall,
   }
   bool read_ok() override {
     Learn();
-    users_context_->LearnFds(own_context_);
+    if (read_ok_) users_context_->LearnFds(own_context_);
     return read_ok_;
   }
   bool write_ok() override { return write_ok_; }
   Status TakeStatus() override {
     Learn();
+    if (!reads_) users_context_->LearnFds(own_context_);
     users_context_->LearnEnd(own_context_);
     users_context_ = nullptr;
     return std::move(status_);

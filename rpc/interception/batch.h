@@ -56,6 +56,8 @@ class Interceptors {
 
  protected:
   void Add(experimental::Interceptor* interceptor) { all_.emplace_back(interceptor); }
+  // By destructors of derived classes: interceptors may ask what call it is in their own.
+  void DestroyAll() { all_.clear(); }
 
  private:
   friend class Batch;

@@ -44,7 +44,7 @@ std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const Ch
 namespace internal {
 
 ClientInterception::ClientInterception(InterceptedChannel& channel, const RpcMethod& method, ClientContext& context)
-    : context_(context), channel_(*channel.origin()), info_(&context, method, &channel_) {}
+    : context_(context), channel_(*channel.origin()), method_(method), info_(&context, method_, &channel_) {}
 
 void ClientInterception::Add(experimental::ClientInterceptorFactoryInterface& factory, size_t number) {
   experimental::Interceptor* const interceptor = factory.CreateClientInterceptor(&info_);

@@ -15,6 +15,8 @@ class ClientInterception final : public Interceptors {
   // Takes the context, which serves one call. Null: nobody wants the call, which is a plain one then.
   static ClientInterception* Begin(InterceptedChannel& channel, const RpcMethod& method, ClientContext& context);
 
+  ~ClientInterception() override { DestroyAll(); }
+
   InterceptedChannel& channel() const { return channel_; }
   ClientContext& context() const { return context_; }
   bool corked() const { return context_.corked_; }
@@ -33,6 +35,7 @@ class ClientInterception final : public Interceptors {
 
   ClientContext& context_;
   InterceptedChannel& channel_;  // the one that the program made; the call holds it
+  const RpcMethod method_;       // with its name, for which interceptors ask to the last
   experimental::ClientRpcInfo info_;
   std::vector<size_t> numbers_;  // of each one's factory
 };

@@ -3,8 +3,8 @@
 namespace ipcrpc::internal {
 
 std::unique_ptr<ServerInterception> ServerInterception::Begin(const ServerInterceptorFactories& factories, ServerContextBase& context,
-                                                              const std::string& method, RpcMethod::RpcType type) {
-  std::unique_ptr<ServerInterception> made(new ServerInterception(context, method, type));
+                                                              std::string method, RpcMethod::RpcType type) {
+  std::unique_ptr<ServerInterception> made(new ServerInterception(context, std::move(method), type));
   for (const auto& factory : factories) {
     experimental::Interceptor* const interceptor = factory->CreateServerInterceptor(&made->info_);
     if (interceptor != nullptr) made->Add(interceptor);
@@ -16,6 +16,7 @@ std::unique_ptr<ServerInterception> ServerInterception::Begin(const ServerInterc
 
 ServerInterception::~ServerInterception() {
   if (context_.interception_ == this) context_.interception_ = nullptr;
+  DestroyAll();
 }
 
 ReceivedMetadata* ServerInterception::received_initial() {

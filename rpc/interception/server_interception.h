@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ipcrpc/server_context.h"
@@ -16,9 +17,9 @@ using ServerInterceptorFactories = std::vector<std::unique_ptr<experimental::Ser
 // Destroyed before the context.
 class ServerInterception final : public Interceptors {
  public:
-  // Null: nobody wants the call. `method` must live as long.
+  // Null: nobody wants the call.
   static std::unique_ptr<ServerInterception> Begin(const ServerInterceptorFactories& factories, ServerContextBase& context,
-                                                   const std::string& method, RpcMethod::RpcType type);
+                                                   std::string method, RpcMethod::RpcType type);
   ~ServerInterception() override;
 
   SentMetadata* sent_initial() override { return &context_.initial_metadata_; }
@@ -26,10 +27,11 @@ class ServerInterception final : public Interceptors {
   ReceivedMetadata* received_initial() override;
 
  private:
-  ServerInterception(ServerContextBase& context, const std::string& method, RpcMethod::RpcType type)
-      : context_(context), info_(&context, method.c_str(), type) {}
+  ServerInterception(ServerContextBase& context, std::string method, RpcMethod::RpcType type)
+      : context_(context), method_(std::move(method)), info_(&context, method_.c_str(), type) {}
 
   ServerContextBase& context_;
+  const std::string method_;  // interceptors ask for it to the last
   experimental::ServerRpcInfo info_;
 };
 

@@ -8,7 +8,9 @@
 #include <string>
 #include <string_view>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "ipcrpc/status.h"
 #include "ipcrpc/unique_fd.h"
 
 namespace behaviour {
@@ -18,6 +20,14 @@ using ipcrpc::UniqueFd;
 // Which these are is part of the specification.
 inline bool PassesFds(std::string_view scheme) {
   return scheme == "shm" || scheme == "unix" || scheme == "socketpair" || scheme == "inproc";
+}
+
+// The status of a call whose descriptors could not go because of the transport.
+inline void ExpectFdsRefused(const ipcrpc::Status& status, std::string_view scheme) {
+  EXPECT_EQ(status.error_code(), ipcrpc::StatusCode::FAILED_PRECONDITION) << status.error_message();
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("cannot go over"));
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr(std::string(scheme)));
+  EXPECT_THAT(status.error_message(), ::testing::HasSubstr("shm, unix"));
 }
 
 inline UniqueFd FileWith(std::string_view text) {

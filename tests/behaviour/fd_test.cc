@@ -17,12 +17,7 @@ class Fds : public BehaviourTest {
 
   static bool passes() { return PassesFds(scheme()); }
 
-  void ExpectRefused(const Status& status) {
-    EXPECT_EQ(status.error_code(), StatusCode::FAILED_PRECONDITION) << status.error_message();
-    EXPECT_THAT(status.error_message(), HasSubstr("cannot go over"));
-    EXPECT_THAT(status.error_message(), HasSubstr(std::string(scheme())));
-    EXPECT_THAT(status.error_message(), HasSubstr("shm, unix"));
-  }
+  void ExpectRefused(const Status& status) { ExpectFdsRefused(status, scheme()); }
 
   // Nothing is left of what the test has passed.
   void ExpectNoMoreThan(size_t descriptors) {
@@ -93,9 +88,9 @@ TEST_P(Fds, OfAServerAreRefusedToTheClient) {
     ASSERT_TRUE(status.ok()) << status.error_message();
     ASSERT_EQ(context.TakeFds().size(), 1u);
     ASSERT_TRUE(stream->Read(&response));
-    ASSERT_EQ(stream_context.TakeFds().size(), 1u);
     EXPECT_FALSE(stream->Read(&response));
     EXPECT_TRUE(stream->Finish().ok());
+    EXPECT_EQ(stream_context.TakeFds().size(), 1u) << "the end is no next message";
   } else {
     ExpectRefused(status);
     EXPECT_FALSE(stream->Read(&response));
@@ -373,8 +368,8 @@ TEST_P(Fds, UnreadOnOneConnectionAreLimited) {
       call.stream->Write(Number(i));
     }
     EXPECT_TRUE(Eventually([&] { return ended == kCalls - kFit; })) << ended;
-    // An answer behind those of the refused calls.
-    EXPECT_LE(DescriptorsNow(), before + 256);
+    DescriptorsNow();  // an answer behind those of the refused calls, whose descriptors another thread closes
+    ExpectNoMoreThan(before + 256);
     int refused = 0;
     for (const auto& call : calls) {
       call->context.TryCancel();

@@ -1,10 +1,9 @@
-// Calls without generated classes: messages as bytes, and a service that takes any method.
+// Calls without generated classes, for tests: messages as text, a unary call by name, and a service that has every method.
 #pragma once
 
 #include <ipcrpc/generic/callback_generic_service.h>
 #include <ipcrpc/generic/generic_stub.h>
 
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,21 +13,21 @@
 namespace behaviour {
 
 using ipcrpc::ByteBuffer;
+using ipcrpc::Slice;
 
 inline ByteBuffer Bytes(const std::string& text) {
-  const ipcrpc::Slice slice(text);
+  const Slice slice(text);
   return ByteBuffer(&slice, 1);
 }
 
 inline std::string Text(const ByteBuffer& buffer) {
-  std::vector<ipcrpc::Slice> slices;
+  std::vector<Slice> slices;
   EXPECT_TRUE(buffer.Dump(&slices).ok());
   std::string text;
-  for (const ipcrpc::Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  for (const Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return text;
 }
 
-// One message there, one back.
 inline Status CallByName(const std::shared_ptr<Channel>& channel, const std::string& method, const ByteBuffer& request,
                          ByteBuffer* response) {
   ipcrpc::GenericStub stub(channel);

@@ -3,17 +3,11 @@
 #include <google/protobuf/descriptor.pb.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
 
 #include "both.grpc.pb.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "reflection_wire.pb.h"
-
-#if __has_include(<grpcpp/health_check_service_interface.h>)
-#include <grpcpp/health_check_service_interface.h>
-#define OFFERS_HEALTH 1
-#else
-#define OFFERS_HEALTH 0
-#endif
 
 namespace both::SIDE {
 namespace {
@@ -47,16 +41,15 @@ class ThisSide final : public Side {
     if (server_ != nullptr) server_->Shutdown();
   }
 
-  bool Serve(const std::string& address, const std::string& name) override {
+  bool Serve(const std::string& address, const std::string& name, bool health) override {
     service_.name = name;
-#if OFFERS_HEALTH
-    grpc::EnableDefaultHealthCheckService(true);
-#endif
+    grpc::EnableDefaultHealthCheckService(health);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
+    grpc::EnableDefaultHealthCheckService(false);
     return server_ != nullptr;
   }
 
@@ -106,13 +99,36 @@ class ThisSide final : public Side {
     return names;
   }
 
-  bool Serving() override {
-    grpc::ClientContext context;
-    HealthCheckResponse response;
-    return Health::NewStub(channel_)->Check(&context, HealthCheckRequest(), &response).ok() &&
-           response.status() == HealthCheckResponse::SERVING;
+  void SetServing(const std::string& service, bool serving) override {
+    server_->GetHealthCheckService()->SetServingStatus(service, serving);
   }
-  bool offers_health() const override { return OFFERS_HEALTH != 0; }
+
+  std::string Check(const std::string& service) override {
+    grpc::ClientContext context;
+    HealthCheckRequest request;
+    HealthCheckResponse response;
+    request.set_service(service);
+    const grpc::Status status = Health::NewStub(channel_)->Check(&context, request, &response);
+    if (status.error_code() == grpc::StatusCode::NOT_FOUND) return "NOT_FOUND";
+    if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) return "UNIMPLEMENTED";
+    return status.ok() ? HealthCheckResponse::ServingStatus_Name(response.status()) : status.error_message();
+  }
+
+  void Watch(const std::string& service) override {
+    HealthCheckRequest request;
+    request.set_service(service);
+    watch_ = Health::NewStub(channel_)->Watch(&watching_, request);
+  }
+  std::string NextWatched() override {
+    HealthCheckResponse response;
+    return watch_->Read(&response) ? HealthCheckResponse::ServingStatus_Name(response.status()) : "the end";
+  }
+  bool StopWatching() override {
+    watching_.TryCancel();
+    for (HealthCheckResponse response; watch_->Read(&response);) {
+    }
+    return watch_->Finish().error_code() == grpc::StatusCode::CANCELLED;
+  }
 
   const std::type_info& service_type() const override { return typeid(Echo::Service); }
 
@@ -135,6 +151,8 @@ class ThisSide final : public Side {
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<Echo::Stub> stub_;
+  grpc::ClientContext watching_;
+  std::unique_ptr<grpc::ClientReader<HealthCheckResponse>> watch_;
 };
 
 }  // namespace

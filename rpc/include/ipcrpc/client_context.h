@@ -120,10 +120,12 @@ class IPCRPC_EXPORT ClientContext {
   friend class internal::CoroutineCall;
 
   // A call that may outlive this object has a context of its own, which takes over what was set here. `call` is what
-  // TryCancel() reaches, until Part(). Descriptors go over with each message. What is learnt comes back by LearnBegin() (after the initial metadata) and LearnEnd().
+  // TryCancel() reaches, until Part(). Descriptors go over with each message that is sent, behind those that wait there; and come
+  // back with each that was received, in place of those of the one before. What is learnt comes back by LearnBegin() (after the
+  // initial metadata) and LearnEnd().
   void Lend(ClientContext& own, internal::CancelTarget* call, const internal::RpcMethod& method);
-  void LendFds(ClientContext& own) { own.send_fds_ = std::move(send_fds_); }
-  void LearnFds(ClientContext& own) { received_fds_ = std::move(own.received_fds_); }
+  void LendFds(ClientContext& own);
+  void LearnFds(ClientContext& own);
   void LearnBegin(const ClientContext& own);
   void LearnEnd(ClientContext& own);
   void Part();
