@@ -1,9 +1,9 @@
 # What `cmake --install` puts in place: the library with its public headers, the programs, and the CMake package that users
-# find: find_package(ipcrpc), targets ipcrpc::ipcrpc and ipcrpc::protoc-gen-ipcrpc, function ipcrpc_generate.
+# find: find_package(ipcrpc), targets ipcrpc::ipcrpc, ipcrpc::daemon and ipcrpc::protoc-gen-ipcrpc, function ipcrpc_generate.
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ipcrpc")
-install(TARGETS ipcrpc ipcrpc_headers protoc-gen-ipcrpc EXPORT ipcrpcTargets
+install(TARGETS ipcrpc ipcrpc_daemon ipcrpc_headers protoc-gen-ipcrpc EXPORT ipcrpcTargets
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(EXPORT ipcrpcTargets NAMESPACE ipcrpc:: DESTINATION "${package_dir}")

@@ -68,8 +68,9 @@ class RunningServer final : public Server {
   }
 
   // After Listen().
-  void OfferTakeOver(std::vector<takeover::Place> places) {
+  void OfferTakeOver(std::vector<takeover::Place> places, std::function<void()> on_relieved) {
     if (places.empty()) return;
+    on_relieved_ = std::move(on_relieved);
     offer_ = std::make_unique<takeover::Offer>(std::move(places), [this] { Relieve(); });
     offer_watch_ = core_->runtime().Watch(offer_->fd(), [this] { offer_->OnReadable(); });
   }
@@ -166,6 +167,7 @@ class RunningServer final : public Server {
       if (listening.listener->Retire()) core_->runtime().Unlisten(listening.id);
     }
     relieved_.store(true, std::memory_order_release);
+    if (on_relieved_) on_relieved_();
     {
       std::lock_guard lock(mu_);
       relief_runs_ = true;
@@ -189,6 +191,7 @@ class RunningServer final : public Server {
   std::vector<Listening> listening_;
   std::unique_ptr<takeover::Offer> offer_;
   uint64_t offer_watch_ = 0;
+  std::function<void()> on_relieved_;
   std::atomic<bool> relieved_{false};
   std::string inproc_address_;  // once somebody has asked for a channel
   std::mutex mu_;
@@ -215,6 +218,7 @@ struct ServerBuilder::Plan {
   internal::ServerInterceptorFactories interceptors;
   std::shared_ptr<Runtime> runtime;
   bool take_over = false;
+  std::function<void()> on_relieved;
   std::string error;
 
   struct Bound {
@@ -312,8 +316,9 @@ ServerBuilder& ServerBuilder::SetRuntime(std::shared_ptr<Runtime> runtime) {
   return *this;
 }
 
-ServerBuilder& ServerBuilder::SetTakeOver(bool allowed) {
+ServerBuilder& ServerBuilder::SetTakeOver(bool allowed, std::function<void()> on_relieved) {
   plan_->take_over = allowed;
+  plan_->on_relieved = std::move(on_relieved);
   return *this;
 }
 
@@ -365,7 +370,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, std::move(plan_->interceptors), runtime);
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own), health);
   server->Listen(bound->listeners);
-  server->OfferTakeOver(std::move(bound->places));
+  server->OfferTakeOver(std::move(bound->places), plan_->on_relieved);
   for (const Plan::Port& port : plan_->ports) {
     if (port.selected != nullptr) *port.selected = 1;
   }

@@ -137,7 +137,9 @@ class IPCRPC_EXPORT ServerBuilder {
   // Hot restart. Where a living server of the same user has an address of this one, and was made with this too, this one takes
   // all its addresses over instead of failing; and this one lets a successor do so. The one that is relieved goes on
   // until its successor is ready, then finishes its calls; no client is refused, and no call lost. See docs/operations.md.
-  ServerBuilder& SetTakeOver(bool allowed);
+  // `on_relieved`, if given, is called once when a successor has taken over, before Wait() returns. On a thread of the runtime:
+  // it must not block.
+  ServerBuilder& SetTakeOver(bool allowed, std::function<void()> on_relieved = {});
 
   // Null when an address cannot be bound or two services have the same name; error() says which and why.
   std::unique_ptr<Server> BuildAndStart();

@@ -1,0 +1,218 @@
+// Daemon: the life of a server between its start and its end.
+#include "ipcrpc/daemon.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ipcrpc/ext/proto_server_reflection_plugin.h"
+#include "ipcrpc/health_check_service_interface.h"
+#include "services/daemon/log.h"
+#include "services/daemon/notify.h"
+#include "services/daemon/signals.h"
+#include "services/daemon/watchdog.h"
+
+namespace ipcrpc {
+
+using Clock = std::chrono::steady_clock;
+
+struct Daemon::State {
+  explicit State(std::string name) : log(std::move(name)) {}
+
+  // Ends the poll in Run(). Any thread.
+  void Wake() {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = write(wake.get(), &one, sizeof one);
+  }
+  void Say(LogSeverity severity, std::string_view text) { log.Log(severity, text); }
+
+  bool Start();
+  void Serve();
+  void Hear(int signal);
+  void Reload();
+  void BeginStop(std::string_view why, bool relieved);
+  void CutShort();
+  std::string Serving() const;
+
+  const hosting::Logger log;
+  hosting::Signals signals;  // before the first thread
+  ServerBuilder builder;
+  std::vector<std::string> addresses;
+  std::chrono::milliseconds drain{10'000};
+  std::vector<std::function<Status(Server&)>> on_start;
+  std::vector<std::function<Status()>> on_reload;
+  std::vector<std::function<void()>> on_stop;
+
+  const UniqueFd wake{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  std::atomic<int> stops{0};  // asked for by Stop()
+  std::atomic<bool> relieved{false};
+  std::atomic<bool> ended{false};
+
+  // Of Run().
+  std::unique_ptr<Server> server;
+  std::optional<hosting::Watchdog> watchdog;
+  std::thread stopper;
+};
+
+Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name))) {
+  SetLogSink([log = state_->log](LogSeverity severity, std::string_view text) { log.Log(severity, text); });
+  if (hosting::Signals::Threads() > 1) {
+    Log(LogSeverity::kWarning, "threads were started before the Daemon was made: a signal may end the process at once");
+  }
+}
+
+Daemon::~Daemon() = default;
+
+Daemon& Daemon::Listen(const std::string& address) {
+  state_->addresses.push_back(address);
+  state_->builder.AddListeningPort(address);
+  return *this;
+}
+
+Daemon& Daemon::Register(Service* service) {
+  state_->builder.RegisterService(service);
+  return *this;
+}
+
+ServerBuilder& Daemon::builder() { return state_->builder; }
+
+Daemon& Daemon::SetDrain(std::chrono::milliseconds drain) {
+  state_->drain = drain;
+  return *this;
+}
+
+Daemon& Daemon::SetTakeOver(bool allowed) {
+  state_->builder.SetTakeOver(allowed, [state = state_.get()] {
+    state->relieved = true;
+    state->Wake();
+  });
+  return *this;
+}
+
+Daemon& Daemon::OnStart(std::function<Status(Server&)> start) {
+  state_->on_start.push_back(std::move(start));
+  return *this;
+}
+
+Daemon& Daemon::OnReload(std::function<Status()> reload) {
+  state_->on_reload.push_back(std::move(reload));
+  return *this;
+}
+
+Daemon& Daemon::OnStop(std::function<void()> stop) {
+  state_->on_stop.push_back(std::move(stop));
+  return *this;
+}
+
+void Daemon::Log(LogSeverity severity, std::string_view text) const { state_->log.Log(severity, text); }
+
+void Daemon::Stop() {
+  ++state_->stops;
+  state_->Wake();
+}
+
+int Daemon::Run() {
+  if (!state_->Start()) return 1;
+  state_->Serve();
+  return 0;
+}
+
+std::string Daemon::State::Serving() const {
+  std::string text = "serving";
+  for (const std::string& address : addresses) text += (&address == addresses.data() ? " at " : ", ") + address;
+  return text;
+}
+
+bool Daemon::State::Start() {
+  EnableDefaultHealthCheckService(true);
+  reflection::InitProtoReflectionServerBuilderPlugin();
+  server = builder.BuildAndStart();
+  Status started = server == nullptr ? Status(StatusCode::FAILED_PRECONDITION, builder.error()) : Status();
+  for (const auto& start : on_start) {
+    if (started.ok()) started = start(*server);
+  }
+  if (started.ok()) return true;
+  const std::string why = "cannot start: " + started.error_message();
+  Say(LogSeverity::kError, why);
+  hosting::NotifyStatus(why);
+  if (server != nullptr) server->Shutdown(Clock::now());
+  server.reset();
+  return false;
+}
+
+void Daemon::State::Serve() {
+  std::thread waiter([this] {
+    server->Wait();  // also for the only clients to hang up
+    ended = true;
+    Wake();
+  });
+  watchdog.emplace(server->InProcessChannel(ChannelArguments()), log);
+  Say(LogSeverity::kInfo, Serving());
+  hosting::NotifyReady(Serving());
+  int heard_stops = 0;
+  while (!ended) {
+    pollfd ready[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0}, {.fd = wake.get(), .events = POLLIN, .revents = 0}};
+    poll(ready, 2, -1);
+    uint64_t wakes;
+    [[maybe_unused]] const ssize_t got = read(wake.get(), &wakes, sizeof wakes);
+    if (relieved && !stopper.joinable()) BeginStop("a successor has taken over", true);
+    for (; heard_stops < stops; ++heard_stops) Hear(SIGTERM);
+    while (const int signal = signals.Take()) Hear(signal);
+  }
+  watchdog.reset();
+  waiter.join();
+  if (stopper.joinable()) stopper.join();
+  server.reset();
+  Say(LogSeverity::kInfo, "ended");
+}
+
+void Daemon::State::Hear(int signal) {
+  if (signal == SIGHUP && !on_reload.empty()) {
+    if (!stopper.joinable()) Reload();
+  } else if (!stopper.joinable()) {
+    BeginStop("stopping", false);
+  } else {
+    CutShort();
+  }
+}
+
+void Daemon::State::Reload() {
+  hosting::NotifyReloading();
+  std::string trouble;
+  for (const auto& reload : on_reload) {
+    const Status reloaded = reload();
+    if (reloaded.ok()) continue;
+    Say(LogSeverity::kError, "cannot reload: " + reloaded.error_message());
+    trouble += "; cannot reload: " + reloaded.error_message();
+  }
+  if (trouble.empty()) Say(LogSeverity::kInfo, "reloaded");
+  hosting::NotifyReady(Serving() + trouble);
+}
+
+void Daemon::State::BeginStop(std::string_view why, bool by_successor) {
+  const auto deadline = Clock::now() + drain;
+  Say(LogSeverity::kInfo, std::string(why) + ": calls have " + std::to_string(drain.count()) + " ms to end");
+  // Of a successor the manager thinks that it is this daemon, which goes on.
+  if (!by_successor) hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
+  watchdog.reset();
+  server->GetHealthCheckService()->SetServingStatus(false);
+  stopper = std::thread([this, deadline] {
+    for (const auto& stop : on_stop) stop();
+    server->Shutdown(deadline);
+  });
+}
+
+void Daemon::State::CutShort() {
+  Say(LogSeverity::kWarning, "calls are cancelled; one more signal kills the process");
+  signals.Release();
+  server->Shutdown(Clock::now());
+}
+
+}  // namespace ipcrpc

@@ -1,0 +1,91 @@
+// A server as a daemon: what stands between main() and a service that an operator can start, watch, reload and stop.
+//
+//   int main() {
+//     ThermometerService service;
+//     ipcrpc::Daemon daemon("thermometerd");
+//     daemon.Listen("shm:thermometer").Register(&service)
+//           .OnReload([&] { return service.LoadConfig(); })
+//           .OnStop([&] { service.Close(); });
+//     return daemon.Run();
+//   }
+//
+// Link ipcrpc::daemon. docs/hosting.md tells what the service manager and the operator see.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "ipcrpc/export.h"
+#include "ipcrpc/log.h"
+#include "ipcrpc/server.h"
+#include "ipcrpc/status.h"
+
+namespace ipcrpc {
+
+// One for each process, and for one Run(). By one thread, except where it says otherwise.
+//
+// Make it before anything starts a thread, so before the first channel or server and before whatever else of the program
+// has threads: the constructor blocks SIGTERM, SIGINT and SIGHUP in its thread, which threads inherit; one that exists already
+// would still die of them, and the process with it (a warning says so). SIGPIPE is ignored from then on.
+class IPCRPC_EXPORT Daemon {
+ public:
+  // `name` stands before what the daemon says. What the library has to say (SetLogSink()) is said in the same way, from now
+  // on for good: on standard error, with the priority prefixes of sd-daemon(3) when that is the journal; from the severity that
+  // IPCRPC_LOG names (info when it names none).
+  explicit Daemon(std::string name);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // ---- before Run() ----
+
+  // Any number of addresses.
+  Daemon& Listen(const std::string& address);
+  // Not owned: the service must live until Run() has returned.
+  Daemon& Register(Service* service);
+  // All else that a server may be told. Addresses and services that are added here count too. The runtime has to be one with
+  // threads.
+  ServerBuilder& builder();
+
+  // The time that calls have to end when the daemon is to stop; those that still run are cancelled then. 10 s if left out.
+  Daemon& SetDrain(std::chrono::milliseconds drain);
+
+  // Hot restart (docs/operations.md): this daemon takes the addresses of a running one over, and lets a successor do so.
+  Daemon& SetTakeOver(bool allowed);
+
+  // Callbacks, any number of each, called in this order and one at a time.
+  //
+  // OnStart: the server listens, and answers calls already; the manager has not been told. Not OK: Run() says why and returns 1.
+  Daemon& OnStart(std::function<Status(Server&)> start);
+  // SIGHUP. All are called; what is not OK is said, and the daemon goes on with what it has. It serves meanwhile, but does not
+  // look at signals. Without a callback SIGHUP ends the daemon, as it does with a terminal that is closed.
+  Daemon& OnReload(std::function<Status()> reload);
+  // The daemon is to stop: ends what would keep calls waiting. On another thread than Run()'s. Calls are served until it returns.
+  Daemon& OnStop(std::function<void()> stop);
+
+  // ---- the work ----
+
+  // Listens and serves until SIGTERM, SIGINT, Stop(), or a successor has taken over, then until all calls have ended. A second
+  // signal cancels the calls, and a third one kills the process. Blocks. Returns what main() is to return: 0 when it has
+  // ended well; 1 when it could not start, for a reason that it said.
+  //
+  // The server also has the health service, whose "" is NOT_SERVING from the moment that it is to stop, and reflection.
+  // A service manager ($NOTIFY_SOCKET) is told READY, RELOADING, STOPPING and STATUS, and, where it asks for that
+  // ($WATCHDOG_USEC), twice in that time that the server lives: whenever a call to its own health service came back.
+  int Run();
+
+  // As SIGTERM does. Any thread; a second time: as a second signal. Never blocks.
+  void Stop();
+
+  // One line for whoever runs the daemon. Any thread.
+  void Log(LogSeverity severity, std::string_view text) const;
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+
+}  // namespace ipcrpc
