@@ -8,12 +8,14 @@
 
 #include <atomic>
 #include <optional>
+#include <semaphore>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/health_check_service_interface.h"
+#include "services/daemon/instance.h"
 #include "services/daemon/log.h"
 #include "services/daemon/notify.h"
 #include "services/daemon/signals.h"
@@ -37,7 +39,7 @@ struct Daemon::State {
   void Serve();
   void Hear(int signal);
   void Reload();
-  void BeginStop(std::string_view why, bool relieved);
+  void BeginStop(std::string_view why, bool by_successor);
   void CutShort();
   std::string Serving() const;
 
@@ -45,6 +47,7 @@ struct Daemon::State {
   hosting::Signals signals;  // before the first thread
   ServerBuilder builder;
   std::vector<std::string> addresses;
+  bool one_instance = true;
   std::chrono::milliseconds drain{10'000};
   std::vector<std::function<Status(Server&)>> on_start;
   std::vector<std::function<Status()>> on_reload;
@@ -58,7 +61,9 @@ struct Daemon::State {
   // Of Run().
   std::unique_ptr<Server> server;
   std::optional<hosting::Watchdog> watchdog;
-  std::thread stopper;
+  bool stopping = false;
+  Clock::time_point drained;      // when calls are cancelled, once it stops
+  std::binary_semaphore stop{0};  // of the thread that stops
 };
 
 Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name))) {
@@ -72,7 +77,6 @@ Daemon::~Daemon() = default;
 
 Daemon& Daemon::Listen(const std::string& address) {
   state_->addresses.push_back(address);
-  state_->builder.AddListeningPort(address);
   return *this;
 }
 
@@ -93,6 +97,11 @@ Daemon& Daemon::SetTakeOver(bool allowed) {
     state->relieved = true;
     state->Wake();
   });
+  return *this;
+}
+
+Daemon& Daemon::SetOneInstance(bool one) {
+  state_->one_instance = one;
   return *this;
 }
 
@@ -125,16 +134,25 @@ int Daemon::Run() {
 }
 
 std::string Daemon::State::Serving() const {
-  std::string text = "serving";
-  for (const std::string& address : addresses) text += (&address == addresses.data() ? " at " : ", ") + address;
-  return text;
+  std::string text;
+  for (const std::string& address : addresses) text += (text.empty() ? "serving at " : ", ") + address;
+  return text.empty() ? "serving" : text;
 }
 
 bool Daemon::State::Start() {
   EnableDefaultHealthCheckService(true);
   reflection::InitProtoReflectionServerBuilderPlugin();
+  const std::string instance = hosting::InstanceAddress(log.name(), addresses);
+  if (one_instance && !instance.empty()) builder.AddListeningPort(instance);
+  for (const std::string& address : addresses) builder.AddListeningPort(address);
   server = builder.BuildAndStart();
-  Status started = server == nullptr ? Status(StatusCode::FAILED_PRECONDITION, builder.error()) : Status();
+  Status started;
+  if (server == nullptr) {
+    const std::string prefix = "cannot listen on " + instance + ": ";
+    const bool second = one_instance && builder.error().starts_with(prefix);
+    started = Status(StatusCode::FAILED_PRECONDITION,
+                     second ? "not as the one " + log.name() + ": " + builder.error().substr(prefix.size()) : builder.error());
+  }
   for (const auto& start : on_start) {
     if (started.ok()) started = start(*server);
   }
@@ -153,7 +171,13 @@ void Daemon::State::Serve() {
     ended = true;
     Wake();
   });
-  watchdog.emplace(server->InProcessChannel(ChannelArguments()), log);
+  // There now, since a process that is short of threads is one that somebody wants to stop.
+  std::thread stopper([this] {
+    stop.acquire();
+    for (const auto& each : on_stop) each();
+    server->Shutdown(drained);
+  });
+  watchdog.emplace(server.get(), log);
   Say(LogSeverity::kInfo, Serving());
   hosting::NotifyReady(Serving());
   int heard_stops = 0;
@@ -162,21 +186,21 @@ void Daemon::State::Serve() {
     poll(ready, 2, -1);
     uint64_t wakes;
     [[maybe_unused]] const ssize_t got = read(wake.get(), &wakes, sizeof wakes);
-    if (relieved && !stopper.joinable()) BeginStop("a successor has taken over", true);
+    if (relieved && !stopping) BeginStop("a successor has taken over", true);
     for (; heard_stops < stops; ++heard_stops) Hear(SIGTERM);
     while (const int signal = signals.Take()) Hear(signal);
   }
-  watchdog.reset();
+  if (!stopping) BeginStop("nobody can come any more", false);
+  stopper.join();
   waiter.join();
-  if (stopper.joinable()) stopper.join();
   server.reset();
   Say(LogSeverity::kInfo, "ended");
 }
 
 void Daemon::State::Hear(int signal) {
   if (signal == SIGHUP && !on_reload.empty()) {
-    if (!stopper.joinable()) Reload();
-  } else if (!stopper.joinable()) {
+    if (!stopping) Reload();
+  } else if (!stopping) {
     BeginStop("stopping", false);
   } else {
     CutShort();
@@ -197,16 +221,14 @@ void Daemon::State::Reload() {
 }
 
 void Daemon::State::BeginStop(std::string_view why, bool by_successor) {
-  const auto deadline = Clock::now() + drain;
+  drained = Clock::now() + drain;
   Say(LogSeverity::kInfo, std::string(why) + ": calls have " + std::to_string(drain.count()) + " ms to end");
   // Of a successor the manager thinks that it is this daemon, which goes on.
   if (!by_successor) hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
   watchdog.reset();
   server->GetHealthCheckService()->SetServingStatus(false);
-  stopper = std::thread([this, deadline] {
-    for (const auto& stop : on_stop) stop();
-    server->Shutdown(deadline);
-  });
+  stopping = true;
+  stop.release();
 }
 
 void Daemon::State::CutShort() {

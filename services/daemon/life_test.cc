@@ -99,18 +99,18 @@ TEST_F(DaemonTest, DiesOfAThirdSignalWhenACallNeverEnds) {
   auto daemon = manager_.Start({"unix:sensor", "--drain-ms", "600000"});
   manager_.Await("READY");
   const std::string fifo = Fifo("never");
-  OpenCall call(CreateChannel("unix:sensor"), "/test/Block", fifo);
-  // Nobody else can tell that the call has begun: a writer that does not wait finds a reader.
-  while (!UniqueFd(open(manager_.Path("never").c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)).valid() && errno == ENXIO) {
-    usleep(1000);
-  }
-  OpenCall again(CreateChannel("unix:sensor"), "/test/Block", fifo);
+  const auto channel = CreateChannel("unix:sensor");
+  OpenCall call(channel, "/test/Echo", "1");
+  ASSERT_TRUE(call.End().status.ok());
+  OpenCall never(channel, "/test/Block", fifo);
+  // The connection is served by another thread once the first one is stuck, so the call has begun.
+  ASSERT_TRUE(OpenCall(channel, "/test/Echo", "1").End().status.ok());
   daemon->Signal(SIGTERM);
   manager_.Await("STOPPING");
   daemon->Signal(SIGTERM);
   ASSERT_TRUE(daemon->Says("one more signal kills"));
   daemon->Signal(SIGTERM);
-  EXPECT_THAT(daemon->Wait(), Optional(testing::AnyOf(0, -SIGTERM)));
+  EXPECT_THAT(daemon->Wait(), Optional(-SIGTERM));
 }
 
 TEST_F(DaemonTest, ReloadsAtSighupAndGoesOnWhenThatFails) {
@@ -140,13 +140,45 @@ TEST_F(DaemonTest, EndsAtSighupWhenThereIsNothingToReload) {
 TEST_F(DaemonTest, SaysWhyItCannotStart) {
   auto first = manager_.Start({"unix:sensor"});
   manager_.Await("READY");
-  auto second = manager_.Start({"unix:sensor"});
+  auto second = manager_.Start({"unix:sensor", "--many"});
   const std::string status = manager_.Await("STATUS").at("STATUS");
   EXPECT_THAT(status, StartsWith("cannot start: cannot listen on unix:sensor: "));
   EXPECT_THAT(status, HasSubstr("pid " + std::to_string(first->pid())));
   EXPECT_THAT(second->Wait(), Optional(1));
   EXPECT_EQ(second->Said(), "testd: " + status + "\n");
   EXPECT_EQ(HealthAt("unix:sensor"), "SERVING") << "of the first";
+}
+
+TEST_F(DaemonTest, IsTheOnlyOneOfItsName) {
+  auto first = manager_.Start({"unix:sensor"});
+  manager_.Await("READY");
+  auto second = manager_.Start({"unix:other"});
+  EXPECT_THAT(manager_.Await("STATUS").at("STATUS"),
+              testing::AllOf(StartsWith("cannot start: not as the one testd: "), HasSubstr("pid " + std::to_string(first->pid()))));
+  EXPECT_THAT(second->Wait(), Optional(1));
+  // Another name, or who does not mind.
+  auto namesake = manager_.Start({"unix:other", "--many"});
+  manager_.Await("READY");
+  auto other = manager_.Start({"unix:third"}, {.environment = {{"DAEMON_NAME", "otherd"}}, .sockets = {}, .journal = false});
+  manager_.Await("READY");
+  // The lock goes with its holder, however that ends.
+  first->Signal(SIGKILL);
+  EXPECT_THAT(first->Wait(), Optional(-SIGKILL));
+  auto third = manager_.Start({"unix:sensor"});
+  EXPECT_EQ(manager_.Await("READY").at("MAINPID"), std::to_string(third->pid()));
+}
+
+TEST_F(DaemonTest, HoldsItsNameAlsoAsOneOfItsAddresses) {
+  for (const std::string address : {"shm:testd?mode=0600", "unix:testd"}) {
+    auto first = manager_.Start({address});
+    manager_.Await("READY");
+    auto second = manager_.Start({"unix:sensor"});
+    EXPECT_THAT(manager_.Await("STATUS").at("STATUS"), StartsWith("cannot start: not as the one testd: "));
+    EXPECT_THAT(second->Wait(), Optional(1));
+    first->Signal(SIGTERM);
+    EXPECT_THAT(first->Wait(), Optional(0));
+    manager_.Await("STOPPING");
+  }
 }
 
 TEST_F(DaemonTest, StartsOnlyWhenItsOwnStartSucceeds) {
@@ -173,7 +205,7 @@ TEST_F(DaemonTest, WarnsOfThreadsThatWereThereBeforeIt) {
 }
 
 TEST_F(DaemonTest, TellsTheWatchdogThatItLivesForAsLongAsItAnswers) {
-  auto daemon = manager_.Start({"unix:sensor", "--one-poller"},
+  auto daemon = manager_.Start({"unix:sensor", "--one-poller", "--no-threads"},
                                {.environment = {{"WATCHDOG_USEC", "400000"}}, .sockets = {}, .journal = false});
   manager_.Await("READY");
   for (int i = 0; i < 3; ++i) manager_.Await("WATCHDOG");
@@ -190,6 +222,18 @@ TEST_F(DaemonTest, TellsTheWatchdogThatItLivesForAsLongAsItAnswers) {
   EXPECT_TRUE(daemon->Says("the server answers again"));
   daemon->Signal(SIGTERM);
   EXPECT_THAT(daemon->Wait(), Optional(0));
+}
+
+TEST_F(DaemonTest, LivesWhenACallBlocksThatAnotherThreadRelieves) {
+  auto daemon = manager_.Start({"unix:sensor", "--one-poller"},
+                               {.environment = {{"WATCHDOG_USEC", "2000000"}}, .sockets = {}, .journal = false});
+  manager_.Await("READY");
+  const std::string fifo = Fifo("block");
+  OpenCall call(CreateChannel("unix:sensor"), "/test/Block", fifo);
+  for (int i = 0; i < 3; ++i) manager_.Await("WATCHDOG");
+  EXPECT_THAT(daemon->Said(), Not(HasSubstr("does not answer")));
+  Release(fifo);
+  EXPECT_TRUE(call.End().status.ok());
 }
 
 TEST_F(DaemonTest, LeavesTheWatchdogAloneWhenNobodyAsks) {
@@ -212,6 +256,18 @@ TEST_F(DaemonTest, HandsOverToASuccessor) {
   EXPECT_THAT(first->Wait(), Optional(0));
   EXPECT_FALSE(manager_.Next(std::chrono::milliseconds(0))) << "the manager's daemon did not stop";
   EXPECT_EQ(HealthAt("unix:sensor"), "SERVING");
+  // It is the one of the name now.
+  auto third = manager_.Start({"unix:other"});
+  EXPECT_THAT(manager_.Await("STATUS").at("STATUS"), HasSubstr("pid " + std::to_string(second->pid())));
+}
+
+TEST_F(DaemonTest, HandsOverWhereOnlyTheNameIsTheSame) {
+  auto first = manager_.Start({"unix:sensor", "--take-over"});
+  manager_.Await("READY");
+  auto second = manager_.Start({"unix:other", "--take-over"});
+  manager_.Await("READY");
+  EXPECT_THAT(first->Wait(), Optional(0));
+  EXPECT_EQ(HealthAt("unix:other"), "SERVING");
 }
 
 }  // namespace

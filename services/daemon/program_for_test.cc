@@ -1,10 +1,12 @@
 // The daemon that the tests start: daemon_program ADDRESS… [OPTIONS]. Its calls have bytes for messages:
 //   /test/Echo   answers what it is sent
 //   /test/Wait   lasts until it is cancelled, or the daemon's OnStop
-//   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a writer there
+//   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a writer there; with --no-threads
+//                no other thread comes to relieve it
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -17,8 +19,11 @@
 #include "ipcrpc/daemon.h"
 #include "ipcrpc/generic/callback_generic_service.h"
 #include "ipcrpc/ipcrpc.h"
+#include "transport/testing/refuse_system_call.h"
 
 namespace {
+
+bool g_no_threads = false;
 
 std::string Text(const ipcrpc::ByteBuffer& buffer) {
   ipcrpc::Slice slice;
@@ -54,6 +59,9 @@ class Call : public ipcrpc::ServerGenericBidiReactor {
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(ipcrpc::Status::CANCELLED);
     if (method_ == "/test/Wait") return waiting_.Add(this);
+    if (method_ == "/test/Block" && g_no_threads) {
+      ipcrpc::FilterSystemCalls({SYS_clone, SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN, SECCOMP_FILTER_FLAG_TSYNC);
+    }
     if (method_ == "/test/Block") close(open(Text(message_).c_str(), O_RDONLY | O_CLOEXEC));
     StartWriteAndFinish(&message_, ipcrpc::WriteOptions(), ipcrpc::Status::OK);
   }
@@ -89,7 +97,8 @@ int main(int argc, char** argv) {
   std::thread early;
   if (argc > 1 && std::string(argv[1]) == "--early-thread") early = std::thread([] { pause(); }), early.detach();
   Anything service;
-  ipcrpc::Daemon daemon("testd");
+  const char* const name = getenv("DAEMON_NAME");
+  ipcrpc::Daemon daemon(name == nullptr ? "testd" : name);
   daemon.builder().RegisterCallbackGenericService(&service);
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -103,8 +112,12 @@ int main(int argc, char** argv) {
       daemon.OnStart([path = value()](ipcrpc::Server&) { return Load(path); });
     } else if (argument == "--close") {
       daemon.OnStop([&service] { service.EndWaiting(); });
+    } else if (argument == "--many") {
+      daemon.SetOneInstance(false);
     } else if (argument == "--take-over") {
       daemon.SetTakeOver(true);
+    } else if (argument == "--no-threads") {
+      g_no_threads = true;
     } else if (argument == "--one-poller") {
       daemon.builder().SetRuntime(ipcrpc::Runtime::WithThreads(1));
     } else {

@@ -26,9 +26,9 @@ struct Watchdog::Probe {
   ByteBuffer response;
   std::optional<Status> answer;  // guarded by State::mu
 
-  static std::shared_ptr<Probe> Start(const std::shared_ptr<Channel>& channel, const std::shared_ptr<State>& state) {
+  static std::shared_ptr<Probe> Start(Server* server, const std::shared_ptr<State>& state) {
     auto probe = std::make_shared<Probe>();
-    GenericStub(channel).UnaryCall(&probe->context, "/grpc.health.v1.Health/Check", StubOptions(), &probe->request,
+    GenericStub(server->InProcessChannel(ChannelArguments())).UnaryCall(&probe->context, "/grpc.health.v1.Health/Check", StubOptions(), &probe->request,
                                    &probe->response, [probe, state](Status answer) {
                                      const std::lock_guard lock(state->mu);
                                      probe->answer = std::move(answer);
@@ -38,8 +38,8 @@ struct Watchdog::Probe {
   }
 };
 
-Watchdog::Watchdog(std::shared_ptr<Channel> channel, const Logger& log)
-    : channel_(std::move(channel)), log_(log), state_(std::make_shared<State>()) {
+Watchdog::Watchdog(Server* server, const Logger& log)
+    : server_(server), log_(log), state_(std::make_shared<State>()) {
   uint64_t usec = 0;
   if (sd_watchdog_enabled(0, &usec) > 0) thread_ = std::thread([this, usec] { Run(std::chrono::microseconds(usec / 2)); });
 }
@@ -58,7 +58,7 @@ void Watchdog::Run(std::chrono::microseconds period) {
   while (!state_->ended) {
     lock.unlock();
     const auto next = std::chrono::steady_clock::now() + period;
-    const std::shared_ptr<Probe> probe = Probe::Start(channel_, state_);
+    const std::shared_ptr<Probe> probe = Probe::Start(server_, state_);
     lock.lock();
     const auto answered = [&] { return state_->ended || probe->answer.has_value(); };
     const bool in_time = state_->changed.wait_until(lock, next, answered);

@@ -6,7 +6,7 @@
 #include <memory>
 #include <thread>
 
-#include "ipcrpc/channel.h"
+#include "ipcrpc/server.h"
 #include "services/daemon/log.h"
 
 namespace ipcrpc::hosting {
@@ -14,9 +14,9 @@ namespace ipcrpc::hosting {
 // Does nothing where the manager does not ask for it ($WATCHDOG_USEC, $WATCHDOG_PID).
 class Watchdog {
  public:
-  // A call over `channel` at once and then twice in the manager's time, one at a time. What is late is said to `log`, which
-  // must outlive this.
-  Watchdog(std::shared_ptr<Channel> channel, const Logger& log);
+  // A call at once and then twice in the manager's time, one at a time and each as a client that has just come. What is late
+  // is said to `log`. Both must outlive this.
+  Watchdog(Server* server, const Logger& log);
   // Waits for no call.
   ~Watchdog();
 
@@ -25,7 +25,7 @@ class Watchdog {
   struct Probe;
   void Run(std::chrono::microseconds period);
 
-  const std::shared_ptr<Channel> channel_;
+  Server* const server_;
   const Logger& log_;
   const std::shared_ptr<State> state_;  // also of a probe that is left behind
   std::thread thread_;                  // last: uses the others

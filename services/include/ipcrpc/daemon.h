@@ -32,7 +32,7 @@ namespace ipcrpc {
 // would still die of them, and the process with it (a warning says so). SIGPIPE is ignored from then on.
 class IPCRPC_EXPORT Daemon {
  public:
-  // `name` stands before what the daemon says. What the library has to say (SetLogSink()) is said in the same way, from now
+  // `name` is a plain name, as in addresses. It stands before what the daemon says. What the library has to say (SetLogSink()) is said in the same way, from now
   // on for good: on standard error, with the priority prefixes of sd-daemon(3) when that is the journal; from the severity that
   // IPCRPC_LOG names (info when it names none).
   explicit Daemon(std::string name);
@@ -56,6 +56,11 @@ class IPCRPC_EXPORT Daemon {
   // Hot restart (docs/operations.md): this daemon takes the addresses of a running one over, and lets a successor do so.
   Daemon& SetTakeOver(bool allowed);
 
+  // Whether there is to be one daemon of this name at a time (of those that say so, for each runtime directory): it is, unless
+  // false is said. So it listens at unix:NAME too, for its own user alone, and a second one does not start: it says
+  // which pid is the first. A successor takes that over with all else.
+  Daemon& SetOneInstance(bool one);
+
   // Callbacks, any number of each, called in this order and one at a time.
   //
   // OnStart: the server listens, and answers calls already; the manager has not been told. Not OK: Run() says why and returns 1.
@@ -68,8 +73,9 @@ class IPCRPC_EXPORT Daemon {
 
   // ---- the work ----
 
-  // Listens and serves until SIGTERM, SIGINT, Stop(), or a successor has taken over, then until all calls have ended. A second
-  // signal cancels the calls, and a third one kills the process. Blocks. Returns what main() is to return: 0 when it has
+  // Listens and serves until SIGTERM, SIGINT, Stop(), a successor has taken over, or nobody can come any more (Server::Wait()),
+  // then until all calls have ended. A second
+  // signal cancels the calls, and a third one kills the process. Signals are looked at once OnStart has returned. Blocks. Returns what main() is to return: 0 when it has
   // ended well; 1 when it could not start, for a reason that it said.
   //
   // The server also has the health service, whose "" is NOT_SERVING from the moment that it is to stop, and reflection.
