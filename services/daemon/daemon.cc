@@ -9,12 +9,15 @@
 #include <atomic>
 #include <optional>
 #include <semaphore>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "ipcrpc/ext/proto_server_reflection_plugin.h"
 #include "ipcrpc/health_check_service_interface.h"
+#include "services/daemon/activation.h"
+#include "services/daemon/addresses.h"
 #include "services/daemon/instance.h"
 #include "services/daemon/log.h"
 #include "services/daemon/notify.h"
@@ -36,18 +39,23 @@ struct Daemon::State {
   void Say(LogSeverity severity, std::string_view text) { log.Log(severity, text); }
 
   bool Start();
+  void UsePassedSockets(const std::string& instance);
   void Serve();
   void Hear(int signal);
   void Reload();
-  void BeginStop(std::string_view why, bool by_successor);
+  void BeginStop(bool by_successor);
   void CutShort();
-  std::string Serving() const;
+  std::vector<std::string> Places() const;
+  std::string Listening() const;
 
   const hosting::Logger log;
   hosting::Signals signals;  // before the first thread
   ServerBuilder builder;
-  std::vector<std::string> addresses;
+  std::vector<std::string> addresses;  // as they were given
+  std::vector<std::string> listen_at;  // with what holds besides
   bool one_instance = true;
+  bool keep_sockets = false;
+  std::vector<hosting::PassedSocket> passed = hosting::TakePassedSockets();
   std::chrono::milliseconds drain{10'000};
   std::vector<std::function<Status(Server&)>> on_start;
   std::vector<std::function<Status()>> on_reload;
@@ -67,7 +75,7 @@ struct Daemon::State {
 };
 
 Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name))) {
-  SetLogSink([log = state_->log](LogSeverity severity, std::string_view text) { log.Log(severity, text); });
+  SetLogSink([log = state_->log](LogSeverity severity, std::string_view text) { log.LogOfLibrary(severity, text); });
   if (hosting::Signals::Threads() > 1) {
     Log(LogSeverity::kWarning, "threads were started before the Daemon was made: a signal may end the process at once");
   }
@@ -75,8 +83,9 @@ Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name
 
 Daemon::~Daemon() = default;
 
-Daemon& Daemon::Listen(const std::string& address) {
+Daemon& Daemon::Listen(const std::string& address, const std::string& unless_given) {
   state_->addresses.push_back(address);
+  state_->listen_at.push_back(unless_given.empty() ? address : hosting::WithDefault(address, unless_given));
   return *this;
 }
 
@@ -97,6 +106,11 @@ Daemon& Daemon::SetTakeOver(bool allowed) {
     state->relieved = true;
     state->Wake();
   });
+  return *this;
+}
+
+Daemon& Daemon::SetKeepSockets(bool keep) {
+  state_->keep_sockets = keep;
   return *this;
 }
 
@@ -133,10 +147,19 @@ int Daemon::Run() {
   return 0;
 }
 
-std::string Daemon::State::Serving() const {
+// Where others find it. What came from whoever started us is no place, and its standard error, too.
+std::vector<std::string> Daemon::State::Places() const {
+  std::vector<std::string> places;
+  for (const std::string& address : addresses) {
+    if (!address.starts_with("stdio:")) places.push_back(address);
+  }
+  return places;
+}
+
+std::string Daemon::State::Listening() const {
   std::string text;
-  for (const std::string& address : addresses) text += (text.empty() ? "serving at " : ", ") + address;
-  return text.empty() ? "serving" : text;
+  for (const std::string& place : Places()) text += (text.empty() ? "listening on " : ", ") + place;
+  return text;
 }
 
 bool Daemon::State::Start() {
@@ -144,7 +167,8 @@ bool Daemon::State::Start() {
   reflection::InitProtoReflectionServerBuilderPlugin();
   const std::string instance = hosting::InstanceAddress(log.name(), addresses);
   if (one_instance && !instance.empty()) builder.AddListeningPort(instance);
-  for (const std::string& address : addresses) builder.AddListeningPort(address);
+  for (const std::string& address : listen_at) builder.AddListeningPort(address);
+  UsePassedSockets(instance);
   server = builder.BuildAndStart();
   Status started;
   if (server == nullptr) {
@@ -165,6 +189,22 @@ bool Daemon::State::Start() {
   return false;
 }
 
+void Daemon::State::UsePassedSockets(const std::string& instance) {
+  std::set<std::string> wanted = {hosting::StoreName(instance)};
+  for (const std::string& address : addresses) wanted.insert(hosting::StoreName(address));
+  for (hosting::PassedSocket& socket : passed) {
+    if (hosting::IsStoreName(socket.name) && wanted.count(socket.name) == 0) {
+      Say(LogSeverity::kInfo, socket.name + ", a socket of this daemon's last run, is of no address any more");
+      hosting::Unstore(socket.name);
+    } else {
+      builder.AdoptListeningSocket(std::move(socket.fd));
+    }
+  }
+  passed.clear();
+  if (!keep_sockets || !hosting::HasManager()) return;
+  builder.KeepListeningSockets([](const std::string& address, int socket) { hosting::Store(address, socket); });
+}
+
 void Daemon::State::Serve() {
   std::thread waiter([this] {
     server->Wait();  // also for the only clients to hang up
@@ -178,30 +218,29 @@ void Daemon::State::Serve() {
     server->Shutdown(drained);
   });
   watchdog.emplace(server.get(), log);
-  Say(LogSeverity::kInfo, Serving());
-  hosting::NotifyReady(Serving());
+  for (const std::string& place : Places()) Say(LogSeverity::kInfo, "listening on " + place);
+  hosting::NotifyReady(Listening());
   int heard_stops = 0;
   while (!ended) {
     pollfd ready[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0}, {.fd = wake.get(), .events = POLLIN, .revents = 0}};
     poll(ready, 2, -1);
     uint64_t wakes;
     [[maybe_unused]] const ssize_t got = read(wake.get(), &wakes, sizeof wakes);
-    if (relieved && !stopping) BeginStop("a successor has taken over", true);
+    if (relieved && !stopping) BeginStop(true);
     for (; heard_stops < stops; ++heard_stops) Hear(SIGTERM);
     while (const int signal = signals.Take()) Hear(signal);
   }
-  if (!stopping) BeginStop("nobody can come any more", false);
+  if (!stopping) BeginStop(false);
   stopper.join();
   waiter.join();
   server.reset();
-  Say(LogSeverity::kInfo, "ended");
 }
 
 void Daemon::State::Hear(int signal) {
   if (signal == SIGHUP && !on_reload.empty()) {
     if (!stopping) Reload();
   } else if (!stopping) {
-    BeginStop("stopping", false);
+    BeginStop(false);
   } else {
     CutShort();
   }
@@ -217,14 +256,17 @@ void Daemon::State::Reload() {
     trouble += "; cannot reload: " + reloaded.error_message();
   }
   if (trouble.empty()) Say(LogSeverity::kInfo, "reloaded");
-  hosting::NotifyReady(Serving() + trouble);
+  hosting::NotifyReady(Listening() + trouble);
 }
 
-void Daemon::State::BeginStop(std::string_view why, bool by_successor) {
+void Daemon::State::BeginStop(bool by_successor) {
   drained = Clock::now() + drain;
-  Say(LogSeverity::kInfo, std::string(why) + ": calls have " + std::to_string(drain.count()) + " ms to end");
-  // Of a successor the manager thinks that it is this daemon, which goes on.
-  if (!by_successor) hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
+  if (by_successor) {
+    // The manager takes it for this daemon, which goes on.
+    Say(LogSeverity::kInfo, "a successor has taken over");
+  } else {
+    hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
+  }
   watchdog.reset();
   server->GetHealthCheckService()->SetServingStatus(false);
   stopping = true;

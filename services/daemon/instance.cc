@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "services/daemon/addresses.h"
+
 namespace ipcrpc::hosting {
 
 std::string InstanceAddress(std::string_view name, const std::vector<std::string>& addresses) {
   const auto has_its_lock = [name](std::string_view address) {
-    const std::string_view place = address.substr(0, address.find('?'));
+    const std::string_view place = PlaceIn(address);
     for (const std::string_view scheme : {"unix:", "shm:"}) {
       if (place.starts_with(scheme) && place.substr(scheme.size()) == name) return true;
     }

@@ -34,9 +34,9 @@ class DaemonTest : public testing::Test {
 };
 
 TEST_F(DaemonTest, IsReadyWhenItServes) {
-  auto daemon = manager_.Start({"shm:sensor", "unix:sensor"});
+  auto daemon = manager_.Start({"shm:sensor?mode=0600", "unix:sensor"});
   const Notification ready = manager_.Await("READY");
-  EXPECT_EQ(ready.at("STATUS"), "serving at shm:sensor, unix:sensor");
+  EXPECT_EQ(ready.at("STATUS"), "listening on shm:sensor?mode=0600, unix:sensor");
   EXPECT_EQ(ready.at("MAINPID"), std::to_string(daemon->pid()));
   for (const std::string address : {"shm:sensor", "unix:sensor"}) {
     EXPECT_EQ(CallBytes(address, "/test/Echo", "21.5").text, "21.5");
@@ -119,12 +119,12 @@ TEST_F(DaemonTest, ReloadsAtSighupAndGoesOnWhenThatFails) {
   manager_.Await("READY");
   daemon->Signal(SIGHUP);
   EXPECT_TRUE(manager_.Await("RELOADING").has("MONOTONIC_USEC"));
-  EXPECT_EQ(manager_.Await("READY").at("STATUS"), "serving at unix:sensor");
+  EXPECT_EQ(manager_.Await("READY").at("STATUS"), "listening on unix:sensor");
   Write("config", "no such sensor");
   daemon->Signal(SIGHUP);
   manager_.Await("RELOADING");
   const std::string trouble = "cannot reload: " + manager_.Path("config") + ": no such sensor";
-  EXPECT_EQ(manager_.Await("READY").at("STATUS"), "serving at unix:sensor; " + trouble);
+  EXPECT_EQ(manager_.Await("READY").at("STATUS"), "listening on unix:sensor; " + trouble);
   EXPECT_THAT(daemon->Said(), HasSubstr("testd: " + trouble + "\n"));
   EXPECT_EQ(HealthAt("unix:sensor"), "SERVING");
 }
@@ -192,7 +192,7 @@ TEST_F(DaemonTest, StartsOnlyWhenItsOwnStartSucceeds) {
 TEST_F(DaemonTest, GivesTheJournalPriorities) {
   auto daemon = manager_.Start({"unix:sensor"}, {.environment = {}, .sockets = {}, .journal = true});
   manager_.Await("READY");
-  EXPECT_EQ(daemon->Said(), "<6>serving at unix:sensor\n");
+  EXPECT_EQ(daemon->Said(), "<6>listening on unix:sensor\n");
   auto second = manager_.Start({"unix:sensor"}, {.environment = {}, .sockets = {}, .journal = true});
   EXPECT_THAT(second->Wait(), Optional(1));
   EXPECT_THAT(second->Said(), StartsWith("<3>cannot start: "));

@@ -4,6 +4,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -18,13 +19,14 @@ bool IsJournal() {
   return stream == std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino);
 }
 
-int Threshold() {
+std::optional<int> Threshold() {
   const char* const value = getenv("IPCRPC_LOG");
   const std::string_view wanted = value == nullptr ? "" : value;
   if (wanted == "warning") return static_cast<int>(LogSeverity::kWarning);
   if (wanted == "error") return static_cast<int>(LogSeverity::kError);
   if (wanted == "off") return static_cast<int>(LogSeverity::kError) + 1;
-  return static_cast<int>(LogSeverity::kInfo);
+  if (wanted == "info") return static_cast<int>(LogSeverity::kInfo);
+  return std::nullopt;
 }
 
 std::string_view Priority(LogSeverity severity) {
@@ -44,7 +46,7 @@ std::string_view Priority(LogSeverity severity) {
 Logger::Logger(std::string name) : name_(std::move(name)), journal_(IsJournal()), threshold_(Threshold()) {}
 
 void Logger::Log(LogSeverity severity, std::string_view text) const {
-  if (static_cast<int>(severity) < threshold_) return;
+  if (threshold_ && static_cast<int>(severity) < *threshold_) return;
   const std::string start = journal_ ? std::string(Priority(severity)) : name_ + ": ";
   std::string lines;
   do {
@@ -54,6 +56,10 @@ void Logger::Log(LogSeverity severity, std::string_view text) const {
   } while (!text.empty());
   // There is nobody to tell when this fails.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, lines.data(), lines.size());
+}
+
+void Logger::LogOfLibrary(LogSeverity severity, std::string_view text) const {
+  if (threshold_ || severity != LogSeverity::kInfo) Log(severity, text);
 }
 
 }  // namespace ipcrpc::hosting

@@ -93,6 +93,10 @@ Manager::Manager() : notifications_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0
 
 std::unique_ptr<Hosted> Manager::Start(std::vector<std::string> arguments, const Options& options) {
   arguments.insert(arguments.begin(), IPCRPC_DAEMON_PROGRAM);
+  return StartProgram(std::move(arguments), options);
+}
+
+std::unique_ptr<Hosted> Manager::StartProgram(std::vector<std::string> arguments, const Options& options) {
   const std::string log = own_.path() + "/stderr-" + std::to_string(started_++);
   const UniqueFd stderr_file(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::vector<std::string> environment;

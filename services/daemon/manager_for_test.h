@@ -65,6 +65,8 @@ class Manager {
     bool journal = false;         // its standard error is the journal
   };
   std::unique_ptr<Hosted> Start(std::vector<std::string> arguments, const Options& options);
+  // Another program, by its path.
+  std::unique_ptr<Hosted> StartProgram(std::vector<std::string> program) { return StartProgram(std::move(program), Options()); }
   std::unique_ptr<Hosted> Start(std::vector<std::string> arguments) { return Start(std::move(arguments), Options()); }
 
   // The next that has this key; those before it are dropped. Fails the test when none comes.
@@ -77,6 +79,8 @@ class Manager {
   const TempRuntimeDir& directory() const { return directory_; }
 
  private:
+  std::unique_ptr<Hosted> StartProgram(std::vector<std::string> program, const Options& options);
+
   TempRuntimeDir directory_;
   TempRuntimeDir own_;  // notification socket and logs
   UniqueFd notifications_;

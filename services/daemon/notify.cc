@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 
 namespace ipcrpc::hosting {
@@ -20,6 +21,8 @@ std::string StatusLine(std::string_view status) {
 }
 
 }  // namespace
+
+bool HasManager() { return getenv("NOTIFY_SOCKET") != nullptr; }
 
 void NotifyStatus(std::string_view status) { Notify(StatusLine(status)); }
 

@@ -6,6 +6,7 @@
 
 namespace ipcrpc::hosting {
 
+bool HasManager();
 // The one line that `systemctl status` shows.
 void NotifyStatus(std::string_view status);
 // It serves, for the first time or again after a reload. This is the process that counts, also where it is a successor.

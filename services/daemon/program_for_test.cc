@@ -114,6 +114,8 @@ int main(int argc, char** argv) {
       daemon.OnStop([&service] { service.EndWaiting(); });
     } else if (argument == "--many") {
       daemon.SetOneInstance(false);
+    } else if (argument == "--keep") {
+      daemon.SetKeepSockets(true);
     } else if (argument == "--take-over") {
       daemon.SetTakeOver(true);
     } else if (argument == "--no-threads") {

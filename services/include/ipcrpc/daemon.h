@@ -29,12 +29,13 @@ namespace ipcrpc {
 //
 // Make it before anything starts a thread, so before the first channel or server and before whatever else of the program
 // has threads: the constructor blocks SIGTERM, SIGINT and SIGHUP in its thread, which threads inherit; one that exists already
-// would still die of them, and the process with it (a warning says so). SIGPIPE is ignored from then on.
+// would still die of them, and the process with it (a warning says so). SIGPIPE is ignored from then on. What the service manager
+// passed (LISTEN_FDS) is taken, and the environment says no more of it.
 class IPCRPC_EXPORT Daemon {
  public:
-  // `name` is a plain name, as in addresses. It stands before what the daemon says. What the library has to say (SetLogSink()) is said in the same way, from now
-  // on for good: on standard error, with the priority prefixes of sd-daemon(3) when that is the journal; from the severity that
-  // IPCRPC_LOG names (info when it names none).
+  // `name` is a plain name, as in addresses. It stands before what the daemon says on standard error; where that is the journal,
+  // which knows it, the priority prefixes of sd-daemon(3) do. IPCRPC_LOG names the least severity. What the library has to
+  // say (SetLogSink()) is said in the same way from now on, without IPCRPC_LOG from warnings on.
   explicit Daemon(std::string name);
   ~Daemon();
   Daemon(const Daemon&) = delete;
@@ -42,8 +43,10 @@ class IPCRPC_EXPORT Daemon {
 
   // ---- before Run() ----
 
-  // Any number of addresses.
-  Daemon& Listen(const std::string& address);
+  // Any number of addresses. Where the service manager passes a socket that is bound there (a socket unit), that one is used.
+  // Then the unit says what permissions the file has. A passed socket at none of the addresses is an error of Run().
+  // `unless_given`: a parameter that holds where the address may have it and does not, such as "mode=0666".
+  Daemon& Listen(const std::string& address, const std::string& unless_given = "");
   // Not owned: the service must live until Run() has returned.
   Daemon& Register(Service* service);
   // All else that a server may be told. Addresses and services that are added here count too. The runtime has to be one with
@@ -55,6 +58,11 @@ class IPCRPC_EXPORT Daemon {
 
   // Hot restart (docs/operations.md): this daemon takes the addresses of a running one over, and lets a successor do so.
   Daemon& SetTakeOver(bool allowed);
+
+  // Has the service manager keep the listening sockets of unix: and shm: addresses while it starts this daemon anew, so that nobody
+  // is refused meanwhile (FileDescriptorStoreMax= of the unit, at least as many). Their names are not removed at the end. Not
+  // together with SetTakeOver(). A socket unit does the same without this.
+  Daemon& SetKeepSockets(bool keep);
 
   // Whether there is to be one daemon of this name at a time (of those that say so, for each runtime directory): it is, unless
   // false is said. So it listens at unix:NAME too, for its own user alone, and a second one does not start: it says
