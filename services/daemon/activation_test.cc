@@ -157,7 +157,7 @@ TEST_F(ActivationTest, NobodyIsRefusedWhileItIsRestarted) {
 
 TEST_F(ActivationTest, IsStartedBySystemdSocketActivate) {
   constexpr char kActivator[] = "/usr/bin/systemd-socket-activate";
-  if (access(kActivator, X_OK) != 0) GTEST_SKIP() << "needs " << kActivator;
+  ASSERT_EQ(access(kActivator, X_OK), 0) << "needs systemd's programs";
   const std::string socket = manager_.Path("sensor.sock");
   auto activator = manager_.StartProgram({kActivator, "--listen=" + socket, "--fdname=sensor.socket", "--setenv=IPCRPC_RUNTIME_DIR",
                                           "--setenv=NOTIFY_SOCKET", IPCRPC_DAEMON_PROGRAM, "unix:sensor"});
