@@ -275,6 +275,9 @@ struct UnixListenSocket::State {
     } else if (socket) {
       const std::string_view bound(name.sun_path);
       same = bound == place || (place.size() >= sizeof name.sun_path && IsBoundThroughFd(bound));
+      struct stat info;
+      const bool reachable = lstat(place.c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
+      if (same && !reachable) return absl::FailedPreconditionError(Cat("the file of the socket ", place, " is gone"));
     }
     if (!same) return absl::FailedPreconditionError(Cat("what was handed over does not listen at ", place));
     // One that waits in accept() would keep its thread from all else.

@@ -16,7 +16,8 @@ class Thermometer final : public thermometer::Thermometer::Service {
     return {ipcrpc::StatusCode::UNAVAILABLE, file_ + " has no temperature"};
   }
 
-  ipcrpc::Status Read(ipcrpc::ServerContext*, const thermometer::Request*, thermometer::Reading* reading) override {
+  ipcrpc::Status Read(ipcrpc::ServerContext*, const thermometer::Request*,
+                      thermometer::Reading* reading) override {
     double thousandths = 0;
     if (!(std::ifstream(file_) >> thousandths)) return Check();
     reading->set_celsius(thousandths / 1000);

@@ -1,5 +1,8 @@
 #include "services/daemon/activation.h"
 
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #include <algorithm>
@@ -35,6 +38,14 @@ std::string StoreName(std::string_view address) {
 }
 
 bool IsStoreName(std::string_view name) { return name.starts_with(kStorePrefix); }
+
+bool IsReachable(int socket) {
+  sockaddr_un name = {};
+  socklen_t size = sizeof name;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return false;
+  struct stat info;
+  return name.sun_path[0] == '\0' || lstat(name.sun_path, &info) == 0;
+}
 
 void Store(std::string_view address, int socket) {
   const std::string state = "FDSTORE=1\nFDNAME=" + StoreName(address);

@@ -1,5 +1,5 @@
-// Listening sockets that the service manager keeps: those of a socket unit, by which it started us, and those that we had it
-// keep while we are restarted (its "fd store").
+// Listening sockets that the service manager keeps: those of a socket unit, by which it started us, and those
+// that we had it keep while we are restarted (its "fd store").
 #pragma once
 
 #include <string>
@@ -21,6 +21,10 @@ std::vector<PassedSocket> TakePassedSockets();
 // By what name a socket of that address is stored: "ipcrpc-shm-monitor". The manager wants no colons.
 std::string StoreName(std::string_view address);
 bool IsStoreName(std::string_view name);
+
+// Whether clients can still connect to it: not when its file has gone, as with a RuntimeDirectory= that was
+// removed.
+bool IsReachable(int socket);
 
 // Has the manager keep the socket. Any thread.
 void Store(std::string_view address, int socket);

@@ -10,7 +10,8 @@ namespace {
 bool SchemeKnows(std::string_view scheme, std::string_view key) {
   for (const admin::Transport& transport : admin::Transports()) {
     if (transport.name != scheme) continue;
-    return std::find(transport.parameters.begin(), transport.parameters.end(), key) != transport.parameters.end();
+    return std::find(transport.parameters.begin(), transport.parameters.end(), key) !=
+           transport.parameters.end();
   }
   return false;
 }
@@ -27,7 +28,8 @@ std::string WithDefault(const std::string& address, std::string_view parameter) 
   const bool abstract = place.substr(colon).starts_with(":@");
   const std::string given = address.substr(place.size());  // "?spin=0&mode=0600"
   const std::string wanted = std::string(key) + "=";
-  const bool has_it = given.find("?" + wanted) != std::string::npos || given.find("&" + wanted) != std::string::npos;
+  const bool has_it =
+      given.find("?" + wanted) != std::string::npos || given.find("&" + wanted) != std::string::npos;
   if (abstract || has_it || !SchemeKnows(place.substr(0, colon), key)) return address;
   return address + (given.empty() ? "?" : "&") + std::string(parameter);
 }

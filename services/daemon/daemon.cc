@@ -75,9 +75,11 @@ struct Daemon::State {
 };
 
 Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name))) {
-  SetLogSink([log = state_->log](LogSeverity severity, std::string_view text) { log.LogOfLibrary(severity, text); });
+  SetLogSink(
+      [log = state_->log](LogSeverity severity, std::string_view text) { log.LogOfLibrary(severity, text); });
   if (hosting::Signals::Threads() > 1) {
-    Log(LogSeverity::kWarning, "threads were started before the Daemon was made: a signal may end the process at once");
+    Log(LogSeverity::kWarning,
+        "threads were started before the Daemon was made: a signal may end the process at once");
   }
 }
 
@@ -175,7 +177,8 @@ bool Daemon::State::Start() {
     const std::string prefix = "cannot listen on " + instance + ": ";
     const bool second = one_instance && builder.error().starts_with(prefix);
     started = Status(StatusCode::FAILED_PRECONDITION,
-                     second ? "not as the one " + log.name() + ": " + builder.error().substr(prefix.size()) : builder.error());
+                     second ? "not as the one " + log.name() + ": " + builder.error().substr(prefix.size())
+                            : builder.error());
   }
   for (const auto& start : on_start) {
     if (started.ok()) started = start(*server);
@@ -193,8 +196,9 @@ void Daemon::State::UsePassedSockets(const std::string& instance) {
   std::set<std::string> wanted = {hosting::StoreName(instance)};
   for (const std::string& address : addresses) wanted.insert(hosting::StoreName(address));
   for (hosting::PassedSocket& socket : passed) {
-    if (hosting::IsStoreName(socket.name) && wanted.count(socket.name) == 0) {
-      Say(LogSeverity::kInfo, socket.name + ", a socket of this daemon's last run, is of no address any more");
+    const bool stored = hosting::IsStoreName(socket.name);
+    if (stored && (wanted.count(socket.name) == 0 || !hosting::IsReachable(socket.fd.get()))) {
+      Say(LogSeverity::kInfo, socket.name + ", a socket that was kept, is of no use any more");
       hosting::Unstore(socket.name);
     } else {
       builder.AdoptListeningSocket(std::move(socket.fd));
@@ -202,7 +206,8 @@ void Daemon::State::UsePassedSockets(const std::string& instance) {
   }
   passed.clear();
   if (!keep_sockets || !hosting::HasManager()) return;
-  builder.KeepListeningSockets([](const std::string& address, int socket) { hosting::Store(address, socket); });
+  builder.KeepListeningSockets(
+      [](const std::string& address, int socket) { hosting::Store(address, socket); });
 }
 
 void Daemon::State::Serve() {
@@ -222,7 +227,8 @@ void Daemon::State::Serve() {
   hosting::NotifyReady(Listening());
   int heard_stops = 0;
   while (!ended) {
-    pollfd ready[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0}, {.fd = wake.get(), .events = POLLIN, .revents = 0}};
+    pollfd ready[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0},
+                      {.fd = wake.get(), .events = POLLIN, .revents = 0}};
     poll(ready, 2, -1);
     uint64_t wakes;
     [[maybe_unused]] const ssize_t got = read(wake.get(), &wakes, sizeof wakes);

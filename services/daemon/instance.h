@@ -1,5 +1,6 @@
-// One daemon of a name at a time: whoever is it listens at the unix address of that name. So the name's lock, which the kernel
-// drops when its holder dies, and which a successor takes over with the other addresses, is the instance's.
+// One daemon of a name at a time: whoever is it listens at the unix address of that name. So the name's lock,
+// which the kernel drops when its holder dies, and which a successor takes over with the other addresses, is
+// the instance's.
 #pragma once
 
 #include <string>

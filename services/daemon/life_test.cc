@@ -43,7 +43,8 @@ TEST_F(DaemonTest, IsReadyWhenItServes) {
     EXPECT_EQ(HealthAt(address), "SERVING");
   }
   // Reflection is a stream: what counts is that the method is there.
-  EXPECT_NE(CallBytes("unix:sensor", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "").text, "");
+  EXPECT_NE(CallBytes("unix:sensor", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "").text,
+            "");
 }
 
 TEST_F(DaemonTest, EndsAtSigtermAndSigint) {
@@ -76,7 +77,8 @@ TEST_F(DaemonTest, CancelsCallsThatOutlastTheDrain) {
   manager_.Await("READY");
   const auto channel = CreateChannel("unix:sensor");
   OpenCall call(channel, "/test/Wait", "");
-  ASSERT_TRUE(OpenCall(channel, "/test/Echo", "1").End().status.ok());  // behind the other, on the same connection
+  ASSERT_TRUE(
+      OpenCall(channel, "/test/Echo", "1").End().status.ok());  // behind the other, on the same connection
   daemon->Signal(SIGTERM);
   EXPECT_FALSE(call.End().status.ok());
   EXPECT_THAT(daemon->Wait(), Optional(0));
@@ -154,12 +156,14 @@ TEST_F(DaemonTest, IsTheOnlyOneOfItsName) {
   manager_.Await("READY");
   auto second = manager_.Start({"unix:other"});
   EXPECT_THAT(manager_.Await("STATUS").at("STATUS"),
-              testing::AllOf(StartsWith("cannot start: not as the one testd: "), HasSubstr("pid " + std::to_string(first->pid()))));
+              testing::AllOf(StartsWith("cannot start: not as the one testd: "),
+                             HasSubstr("pid " + std::to_string(first->pid()))));
   EXPECT_THAT(second->Wait(), Optional(1));
   // Another name, or who does not mind.
   auto namesake = manager_.Start({"unix:other", "--many"});
   manager_.Await("READY");
-  auto other = manager_.Start({"unix:third"}, {.environment = {{"DAEMON_NAME", "otherd"}}, .sockets = {}, .journal = false});
+  auto other = manager_.Start({"unix:third"},
+                              {.environment = {{"DAEMON_NAME", "otherd"}}, .sockets = {}, .journal = false});
   manager_.Await("READY");
   // The lock goes with its holder, however that ends.
   first->Signal(SIGKILL);
@@ -184,7 +188,8 @@ TEST_F(DaemonTest, HoldsItsNameAlsoAsOneOfItsAddresses) {
 TEST_F(DaemonTest, StartsOnlyWhenItsOwnStartSucceeds) {
   Write("config", "unreadable");
   auto daemon = manager_.Start({"unix:sensor", "--must-load", manager_.Path("config")});
-  EXPECT_EQ(manager_.Await("STATUS").at("STATUS"), "cannot start: " + manager_.Path("config") + ": unreadable");
+  EXPECT_EQ(manager_.Await("STATUS").at("STATUS"),
+            "cannot start: " + manager_.Path("config") + ": unreadable");
   EXPECT_THAT(daemon->Wait(), Optional(1));
   EXPECT_FALSE(manager_.Next(std::chrono::milliseconds(0))) << "and says nothing else";
 }
@@ -205,8 +210,9 @@ TEST_F(DaemonTest, WarnsOfThreadsThatWereThereBeforeIt) {
 }
 
 TEST_F(DaemonTest, TellsTheWatchdogThatItLivesForAsLongAsItAnswers) {
-  auto daemon = manager_.Start({"unix:sensor", "--one-poller", "--no-threads"},
-                               {.environment = {{"WATCHDOG_USEC", "400000"}}, .sockets = {}, .journal = false});
+  auto daemon =
+      manager_.Start({"unix:sensor", "--one-poller", "--no-threads"},
+                     {.environment = {{"WATCHDOG_USEC", "400000"}}, .sockets = {}, .journal = false});
   manager_.Await("READY");
   for (int i = 0; i < 3; ++i) manager_.Await("WATCHDOG");
   // All threads that answer are held up, and all else runs.
@@ -225,8 +231,9 @@ TEST_F(DaemonTest, TellsTheWatchdogThatItLivesForAsLongAsItAnswers) {
 }
 
 TEST_F(DaemonTest, LivesWhenACallBlocksThatAnotherThreadRelieves) {
-  auto daemon = manager_.Start({"unix:sensor", "--one-poller"},
-                               {.environment = {{"WATCHDOG_USEC", "2000000"}}, .sockets = {}, .journal = false});
+  auto daemon =
+      manager_.Start({"unix:sensor", "--one-poller"},
+                     {.environment = {{"WATCHDOG_USEC", "2000000"}}, .sockets = {}, .journal = false});
   manager_.Await("READY");
   const std::string fifo = Fifo("block");
   OpenCall call(CreateChannel("unix:sensor"), "/test/Block", fifo);
@@ -237,7 +244,9 @@ TEST_F(DaemonTest, LivesWhenACallBlocksThatAnotherThreadRelieves) {
 }
 
 TEST_F(DaemonTest, LeavesTheWatchdogAloneWhenNobodyAsks) {
-  auto daemon = manager_.Start({"unix:sensor"}, {.environment = {{"WATCHDOG_USEC", "100000"}, {"WATCHDOG_PID", "1"}}, .sockets = {}, .journal = false});
+  auto daemon = manager_.Start(
+      {"unix:sensor"},
+      {.environment = {{"WATCHDOG_USEC", "100000"}, {"WATCHDOG_PID", "1"}}, .sockets = {}, .journal = false});
   manager_.Await("READY");
   EXPECT_FALSE(manager_.Next(std::chrono::milliseconds(300)));
 }

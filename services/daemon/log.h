@@ -14,8 +14,8 @@ class Logger {
  public:
   explicit Logger(std::string name);
 
-  // "<4>text" where standard error is the journal, which knows the name; else "name: text". From the severity that IPCRPC_LOG
-  // names.
+  // "<4>text" where standard error is the journal, which knows the name; else "name: text". From the severity
+  // that IPCRPC_LOG names.
   void Log(LogSeverity severity, std::string_view text) const;
   // The same, for what nobody asked for: without IPCRPC_LOG from warnings on.
   void LogOfLibrary(LogSeverity severity, std::string_view text) const;

@@ -106,7 +106,8 @@ std::unique_ptr<Hosted> Manager::StartProgram(std::vector<std::string> arguments
   if (options.journal) {
     struct stat info;
     fstat(stderr_file.get(), &info);
-    environment.push_back("JOURNAL_STREAM=" + std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino));
+    environment.push_back("JOURNAL_STREAM=" + std::to_string(info.st_dev) + ":" +
+                          std::to_string(info.st_ino));
   }
   std::string pid_variable;
   if (!options.sockets.empty()) {
@@ -174,7 +175,8 @@ std::optional<Notification> Manager::Next(std::chrono::milliseconds patience) {
 Notification Manager::Await(const std::string& key) {
   const auto end = Clock::now() + kPatience;
   while (Clock::now() < end) {
-    std::optional<Notification> notification = Next(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()));
+    std::optional<Notification> notification =
+        Next(std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()));
     if (notification && notification->has(key)) return *std::move(notification);
   }
   ADD_FAILURE() << "the daemon did not notify " << key;
@@ -191,7 +193,8 @@ struct OpenCall::State {
   std::optional<Status> status;
 };
 
-OpenCall::OpenCall(const std::shared_ptr<Channel>& channel, const std::string& method, const std::string& text)
+OpenCall::OpenCall(const std::shared_ptr<Channel>& channel, const std::string& method,
+                   const std::string& text)
     : state_(std::make_shared<State>()) {
   const Slice slice(text);
   state_->request = ByteBuffer(&slice, 1);

@@ -66,8 +66,12 @@ class Manager {
   };
   std::unique_ptr<Hosted> Start(std::vector<std::string> arguments, const Options& options);
   // Another program, by its path.
-  std::unique_ptr<Hosted> StartProgram(std::vector<std::string> program) { return StartProgram(std::move(program), Options()); }
-  std::unique_ptr<Hosted> Start(std::vector<std::string> arguments) { return Start(std::move(arguments), Options()); }
+  std::unique_ptr<Hosted> StartProgram(std::vector<std::string> program) {
+    return StartProgram(std::move(program), Options());
+  }
+  std::unique_ptr<Hosted> Start(std::vector<std::string> arguments) {
+    return Start(std::move(arguments), Options());
+  }
 
   // The next that has this key; those before it are dropped. Fails the test when none comes.
   Notification Await(const std::string& key);

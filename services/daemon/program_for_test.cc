@@ -1,7 +1,8 @@
 // The daemon that the tests start: daemon_program ADDRESS… [OPTIONS]. Its calls have bytes for messages:
 //   /test/Echo   answers what it is sent
 //   /test/Wait   lasts until it is cancelled, or the daemon's OnStop
-//   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a writer there; with --no-threads
+//   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a
+//   writer there; with --no-threads
 //                no other thread comes to relieve it
 #include <fcntl.h>
 #include <unistd.h>
@@ -42,7 +43,8 @@ class Waiting {
   }
   void EndAll() {
     const std::lock_guard lock(mu_);
-    for (ipcrpc::ServerGenericBidiReactor* call : calls_) call->Finish(ipcrpc::Status(ipcrpc::StatusCode::ABORTED, "OnStop"));
+    for (ipcrpc::ServerGenericBidiReactor* call : calls_)
+      call->Finish(ipcrpc::Status(ipcrpc::StatusCode::ABORTED, "OnStop"));
     calls_.clear();
   }
 
@@ -53,14 +55,17 @@ class Waiting {
 
 class Call : public ipcrpc::ServerGenericBidiReactor {
  public:
-  Call(std::string method, Waiting& waiting) : method_(std::move(method)), waiting_(waiting) { StartRead(&message_); }
+  Call(std::string method, Waiting& waiting) : method_(std::move(method)), waiting_(waiting) {
+    StartRead(&message_);
+  }
 
  private:
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(ipcrpc::Status::CANCELLED);
     if (method_ == "/test/Wait") return waiting_.Add(this);
     if (method_ == "/test/Block" && g_no_threads) {
-      ipcrpc::FilterSystemCalls({SYS_clone, SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN, SECCOMP_FILTER_FLAG_TSYNC);
+      ipcrpc::FilterSystemCalls({SYS_clone, SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN,
+                                SECCOMP_FILTER_FLAG_TSYNC);
     }
     if (method_ == "/test/Block") close(open(Text(message_).c_str(), O_RDONLY | O_CLOEXEC));
     StartWriteAndFinish(&message_, ipcrpc::WriteOptions(), ipcrpc::Status::OK);
@@ -88,14 +93,16 @@ class Anything : public ipcrpc::CallbackGenericService {
 ipcrpc::Status Load(const std::string& path) {
   std::ifstream file(path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  return text == "good" ? ipcrpc::Status::OK : ipcrpc::Status(ipcrpc::StatusCode::INVALID_ARGUMENT, path + ": " + text);
+  return text == "good" ? ipcrpc::Status::OK
+                        : ipcrpc::Status(ipcrpc::StatusCode::INVALID_ARGUMENT, path + ": " + text);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   std::thread early;
-  if (argc > 1 && std::string(argv[1]) == "--early-thread") early = std::thread([] { pause(); }), early.detach();
+  if (argc > 1 && std::string(argv[1]) == "--early-thread")
+    early = std::thread([] { pause(); }), early.detach();
   Anything service;
   const char* const name = getenv("DAEMON_NAME");
   ipcrpc::Daemon daemon(name == nullptr ? "testd" : name);

@@ -7,7 +7,8 @@ namespace ipcrpc::hosting {
 
 class Signals {
  public:
-  // Blocks SIGTERM, SIGINT and SIGHUP in the calling thread and in those that it makes from now on; SIGPIPE is ignored.
+  // Blocks SIGTERM, SIGINT and SIGHUP in the calling thread and in those that it makes from now on; SIGPIPE
+  // is ignored.
   Signals();
 
   // Readable when Take() has one.

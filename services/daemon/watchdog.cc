@@ -28,12 +28,13 @@ struct Watchdog::Probe {
 
   static std::shared_ptr<Probe> Start(Server* server, const std::shared_ptr<State>& state) {
     auto probe = std::make_shared<Probe>();
-    GenericStub(server->InProcessChannel(ChannelArguments())).UnaryCall(&probe->context, "/grpc.health.v1.Health/Check", StubOptions(), &probe->request,
-                                   &probe->response, [probe, state](Status answer) {
-                                     const std::lock_guard lock(state->mu);
-                                     probe->answer = std::move(answer);
-                                     state->changed.notify_all();
-                                   });
+    GenericStub(server->InProcessChannel(ChannelArguments()))
+        .UnaryCall(&probe->context, "/grpc.health.v1.Health/Check", StubOptions(), &probe->request,
+                   &probe->response, [probe, state](Status answer) {
+                     const std::lock_guard lock(state->mu);
+                     probe->answer = std::move(answer);
+                     state->changed.notify_all();
+                   });
     return probe;
   }
 };
@@ -41,7 +42,8 @@ struct Watchdog::Probe {
 Watchdog::Watchdog(Server* server, const Logger& log)
     : server_(server), log_(log), state_(std::make_shared<State>()) {
   uint64_t usec = 0;
-  if (sd_watchdog_enabled(0, &usec) > 0) thread_ = std::thread([this, usec] { Run(std::chrono::microseconds(usec / 2)); });
+  if (sd_watchdog_enabled(0, &usec) > 0)
+    thread_ = std::thread([this, usec] { Run(std::chrono::microseconds(usec / 2)); });
 }
 
 Watchdog::~Watchdog() {
@@ -63,7 +65,8 @@ void Watchdog::Run(std::chrono::microseconds period) {
     const auto answered = [&] { return state_->ended || probe->answer.has_value(); };
     const bool in_time = state_->changed.wait_until(lock, next, answered);
     if (!in_time) {
-      log_.Log(LogSeverity::kError, "the server does not answer a call of its own: the watchdog is not told that it lives");
+      log_.Log(LogSeverity::kError,
+               "the server does not answer a call of its own: the watchdog is not told that it lives");
       state_->changed.wait(lock, answered);
     }
     if (!probe->answer.has_value()) {

@@ -52,8 +52,8 @@ std::string NameIn(const std::string& address) {
   return rest.starts_with('@') ? "" : rest;  // abstract names have no permissions, and no directory
 }
 
-// What snapshots are called after: the first address that is a name or a path; "" when who asks alone gets to know of this
-// process.
+// What snapshots are called after: the first address that is a name or a path; "" when who asks alone gets to
+// know of this process.
 std::string SnapshotBase(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     if (const std::string name = NameIn(address); !name.empty()) return name;
@@ -77,7 +77,8 @@ int Serve(Daemon& daemon, const Options& options) {
   net_options.store.history_bytes_max = options.history * kHistoryBytesPerChange;
   net_options.collector.receive_buffer_bytes = options.netlink_buffer;
   net_options.collector.verify_interval = std::chrono::milliseconds(options.verify_interval_ms);
-  auto net_monitor = NetMonitor::Start(net_options, [&](const absl::Status& problem) { warn(std::string(problem.message())); });
+  auto net_monitor = NetMonitor::Start(
+      net_options, [&](const absl::Status& problem) { warn(std::string(problem.message())); });
   if (!net_monitor.ok()) {
     daemon.Log(LogSeverity::kError, std::string(net_monitor.status().message()));
     return 1;
@@ -93,8 +94,9 @@ int Serve(Daemon& daemon, const Options& options) {
   daemon.OnStart([&](Server&) {
     if (options.snapshots) {
       snapshots.emplace(net_monitor->get(),
-                        MonitorSnapshots::Options{.base = options.snapshot_base,
-                                                  .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
+                        MonitorSnapshots::Options{
+                            .base = options.snapshot_base,
+                            .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
                         warn);
     }
     if (!options.only_standard_io && !(*net_monitor)->warning().empty()) warn((*net_monitor)->warning());
@@ -125,7 +127,8 @@ int Main(int argc, char** argv) {
       ->take_all()
       ->type_name("ADDRESS");
   app.add_flag("--stdio", standard_io,
-               "--listen stdio:, for whoever started this, as in exec:'ipcrpc-monitord --stdio'; alone, it publishes no "
+               "--listen stdio:, for whoever started this, as in exec:'ipcrpc-monitord --stdio'; alone, it "
+               "publishes no "
                "snapshots unless --snapshots names them, and ends when its client hangs up");
   app.add_option("--runtime-dir", runtime_dir,
                  "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
@@ -140,24 +143,27 @@ int Main(int argc, char** argv) {
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
       ->option_text("TIME");
-  app.add_option("--netns", options.netns,
-                 "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
-                 "a path with a slash; needs CAP_SYS_ADMIN")
+  app.add_option(
+         "--netns", options.netns,
+         "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
+         "a path with a slash; needs CAP_SYS_ADMIN")
       ->take_all()
       ->type_name("NAME");
   app.add_option("--history", options.history,
                  "How many changes are kept for watchers and for lists of the past; 16384 if left out")
       ->check(CLI::Range(1, 10'000'000))
       ->type_name("CHANGES");
-  app.add_option("--netlink-buffer", options.netlink_buffer,
-                 "Room for notifications that we have not yet read; what is more is lost, told, and made good "
-                 "by reading everything anew; 16MB if left out")
+  app.add_option(
+         "--netlink-buffer", options.netlink_buffer,
+         "Room for notifications that we have not yet read; what is more is lost, told, and made good "
+         "by reading everything anew; 16MB if left out")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(1, 1 << 30))
       ->option_text("SIZE");
-  app.add_option("--verify-interval", options.verify_interval_ms,
-                 "How long after a change everything is read anew, to find what the kernel did not announce (ten "
-                 "times that when nothing changes); 0s = never; 1m if left out")
+  app.add_option(
+         "--verify-interval", options.verify_interval_ms,
+         "How long after a change everything is read anew, to find what the kernel did not announce (ten "
+         "times that when nothing changes); 0s = never; 1m if left out")
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->option_text("TIME");
   app.add_flag("--process-events", options.process_events,
@@ -175,8 +181,9 @@ int Main(int argc, char** argv) {
   if (options.addresses.empty()) options.addresses.push_back("shm:monitor");
   if (options.snapshot_base.empty()) options.snapshot_base = SnapshotBase(options.addresses);
   options.snapshots = !no_snapshots && !options.snapshot_base.empty();
-  options.only_standard_io = std::all_of(options.addresses.begin(), options.addresses.end(),
-                                         [](const std::string& address) { return address.starts_with("stdio:"); });
+  options.only_standard_io =
+      std::all_of(options.addresses.begin(), options.addresses.end(),
+                  [](const std::string& address) { return address.starts_with("stdio:"); });
   return Serve(daemon, options);
 }
 

@@ -1,6 +1,7 @@
 #include "transport/takeover/kept_sockets.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cstddef>
@@ -18,7 +19,8 @@ namespace {
 std::string PlaceOf(int socket) {
   sockaddr_un name = {};
   socklen_t size = sizeof name;
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0 || name.sun_family != AF_UNIX) return "";
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0 || name.sun_family != AF_UNIX)
+    return "";
   const std::string_view path(name.sun_path, size - offsetof(sockaddr_un, sun_path));
   if (path.empty()) return "";
   if (path.front() == '\0') return Cat("@", path.substr(1));
@@ -33,7 +35,8 @@ absl::StatusOr<std::unique_ptr<Listener>> KeptSockets::Take(const Address& addre
   if (scheme->adopt == nullptr) return nullptr;
   for (auto socket = sockets_.begin(); socket != sockets_.end(); ++socket) {
     UniqueFd ours = UniqueFd::DuplicateOf(socket->get());
-    if (!ours.valid()) return absl::ResourceExhaustedError("no file descriptor left for a socket that was passed");
+    if (!ours.valid())
+      return absl::ResourceExhaustedError("no file descriptor left for a socket that was passed");
     std::vector<UniqueFd> handles;
     handles.push_back(std::move(ours));
     absl::StatusOr<std::unique_ptr<Listener>> listener = Adopt(address, std::move(handles));
@@ -52,9 +55,12 @@ absl::Status KeptSockets::CheckAllTaken() const {
   std::vector<std::string> places;
   for (const UniqueFd& socket : sockets_) {
     const std::string place = PlaceOf(socket.get());
-    places.push_back(place.empty() ? "one without a name" : place);
+    struct stat info;
+    const bool gone = !place.empty() && place.front() != '@' && lstat(place.c_str(), &info) != 0;
+    places.push_back(place.empty() ? "one without a name" : Cat(place, gone ? " (its file is gone)" : ""));
   }
-  return absl::InvalidArgumentError(Cat("sockets were passed that listen at none of the addresses: ", Join(places, ", ")));
+  return absl::InvalidArgumentError(
+      Cat("sockets were passed that listen at none of the addresses: ", Join(places, ", ")));
 }
 
 int KeepSocketOf(Listener& listener) {

@@ -30,8 +30,10 @@ class KeptSocketsTest : public testing::Test {
   // As a service manager binds it.
   UniqueFd Bind(int type, const std::string& place) {
     sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = {}};
-    std::memcpy(name.sun_path + (place.front() == '@'), place.data() + (place.front() == '@'), place.size() - (place.front() == '@'));
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + place.size() + (place.front() != '@'));
+    std::memcpy(name.sun_path + (place.front() == '@'), place.data() + (place.front() == '@'),
+                place.size() - (place.front() == '@'));
+    const auto size =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + place.size() + (place.front() != '@'));
     UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
     if (bind(fd.get(), reinterpret_cast<sockaddr*>(&name), size) != 0 || listen(fd.get(), 16) != 0) abort();
     if (place.front() != '@') chmod(place.c_str(), 0640);
@@ -56,7 +58,8 @@ TEST_F(KeptSocketsTest, AreForTheAddressesThatTheyAreBoundAt) {
   kept.Add(Bind(SOCK_STREAM, Path("a.sock")));
   kept.Add(Bind(SOCK_SEQPACKET, Path("a.shm")));
   kept.Add(Bind(SOCK_STREAM, "@kept-" + std::to_string(getpid())));
-  for (const std::string& address : {std::string("unix:a"), std::string("shm:a"), "unix:@kept-" + std::to_string(getpid())}) {
+  for (const std::string& address :
+       {std::string("unix:a"), std::string("shm:a"), "unix:@kept-" + std::to_string(getpid())}) {
     absl::StatusOr<std::unique_ptr<Listener>> listener = Take(kept, address);
     ASSERT_TRUE(listener.ok()) << listener.status();
     ASSERT_NE(*listener, nullptr) << address;
@@ -95,7 +98,16 @@ TEST_F(KeptSocketsTest, OfNoAddressAreNamed) {
   EXPECT_EQ(*Take(kept, "inproc:a"), nullptr);
   const absl::Status status = kept.CheckAllTaken();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_THAT(std::string(status.message()), HasSubstr(Cat(Path("b.sock"), ", ", Path("a.sock"), ", one without a name")));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr(Cat(Path("b.sock"), ", ", Path("a.sock"), ", one without a name")));
+}
+
+TEST_F(KeptSocketsTest, WhoseFileIsGoneAreOfNoUse) {
+  KeptSockets kept;
+  kept.Add(Bind(SOCK_STREAM, Path("a.sock")));
+  ASSERT_EQ(unlink(Path("a.sock").c_str()), 0);
+  EXPECT_EQ(*Take(kept, "unix:a"), nullptr) << "nobody could connect";
+  EXPECT_THAT(std::string(kept.CheckAllTaken().message()), HasSubstr(Path("a.sock") + " (its file is gone)"));
 }
 
 TEST_F(KeptSocketsTest, AListenersOwnSocketCanBeKept) {

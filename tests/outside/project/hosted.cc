@@ -5,7 +5,8 @@
 #include "greeting/greeter.ipcrpc.pb.h"
 
 class Greeter final : public greeting::Greeter::Service {
-  ipcrpc::Status SayHello(ipcrpc::ServerContext*, const greeting::HelloRequest* request, greeting::HelloReply* reply) override {
+  ipcrpc::Status SayHello(ipcrpc::ServerContext*, const greeting::HelloRequest* request,
+                          greeting::HelloReply* reply) override {
     reply->set_message("Hello " + request->name());
     return ipcrpc::Status::OK;
   }
@@ -19,7 +20,8 @@ int main() {
     greeting::HelloRequest request;
     greeting::HelloReply reply;
     daemon.Stop();
-    return greeting::Greeter::NewStub(ipcrpc::CreateChannel("unix:greet"))->SayHello(&context, request, &reply);
+    return greeting::Greeter::NewStub(ipcrpc::CreateChannel("unix:greet"))
+        ->SayHello(&context, request, &reply);
   });
   return daemon.Run();
 }
