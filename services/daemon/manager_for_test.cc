@@ -100,7 +100,10 @@ std::unique_ptr<Hosted> Manager::StartProgram(std::vector<std::string> arguments
   const std::string log = own_.path() + "/stderr-" + std::to_string(started_++);
   const UniqueFd stderr_file(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   std::vector<std::string> environment;
-  for (char** variable = environ; *variable != nullptr; ++variable) environment.emplace_back(*variable);
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string name(*variable, std::strcspn(*variable, "="));
+    if (options.environment.count(name) == 0) environment.emplace_back(*variable);
+  }
   environment.push_back("NOTIFY_SOCKET=" + own_.path() + "/notify");
   for (const auto& [name, value] : options.environment) environment.push_back(name + "=" + value);
   if (options.journal) {
