@@ -13,7 +13,7 @@
 namespace ipcrpc::hosting {
 namespace {
 
-constexpr std::string_view kStorePrefix = "ipcrpc-";
+constexpr std::string_view kStorePrefix = "kept/";  // which no unit's name can begin with
 constexpr size_t kLongestName = 255;  // of the manager
 
 }  // namespace
@@ -33,7 +33,7 @@ std::vector<PassedSocket> TakePassedSockets() {
 std::string StoreName(std::string_view address) {
   std::string name(kStorePrefix);
   name += PlaceIn(address);
-  std::replace(name.begin(), name.end(), ':', '-');
+  std::replace(name.begin(), name.end(), ':', '/');
   return name.substr(0, kLongestName);
 }
 

@@ -18,7 +18,7 @@ struct PassedSocket {
 // What was passed to this process (sd_listen_fds(3)); its children are not told. Before there are threads.
 std::vector<PassedSocket> TakePassedSockets();
 
-// By what name a socket of that address is stored: "ipcrpc-shm-monitor". The manager wants no colons.
+// By what name a socket of that address is stored: "kept/shm/monitor". The manager wants no colons.
 std::string StoreName(std::string_view address);
 bool IsStoreName(std::string_view name);
 

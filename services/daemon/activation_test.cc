@@ -65,7 +65,7 @@ TEST_F(ActivationTest, ServesAtTheSocketsOfAUnit) {
   OpenCall call(early, "/test/Echo", "early");
   for (int run = 0; run < 2; ++run) {
     auto daemon = manager_.Start({"shm:sensor", "unix:sensor", "unix:more"},
-                                 With({{"sensor.socket", stream.get()}, {"sensor.socket", packets.get()}}));
+                                 With({{"ipcrpc-sensor.socket", stream.get()}, {"sensor.socket", packets.get()}}));
     manager_.Await("READY");
     if (run == 0) {
       EXPECT_EQ(call.End().text, "early");
@@ -104,8 +104,8 @@ TEST_F(ActivationTest, HasItsSocketsKeptAndUsesThemAgain) {
     names.push_back(stored.at("FDNAME"));
     sockets.push_back({names.back(), kept.back().get()});
   }
-  EXPECT_THAT(names, testing::ElementsAre("ipcrpc-unix-testd", "ipcrpc-unix-sensor", "ipcrpc-shm-sensor",
-                                          "ipcrpc-unix-@ipcrpc-kept-" + std::to_string(getpid())));
+  EXPECT_THAT(names, testing::ElementsAre("kept/unix/testd", "kept/unix/sensor", "kept/shm/sensor",
+                                          "kept/unix/@ipcrpc-kept-" + std::to_string(getpid())));
   manager_.Await("READY");
 
   // Some address is gone, another has come, and the file of a third was removed.
@@ -115,7 +115,7 @@ TEST_F(ActivationTest, HasItsSocketsKeptAndUsesThemAgain) {
   daemon = manager_.Start({"unix:sensor", "unix:new", "shm:sensor", "--keep"}, With(sockets));
   for (const std::string& name : {names[2], names[3]})
     EXPECT_EQ(manager_.Await("FDSTOREREMOVE").at("FDNAME"), name);
-  for (const std::string name : {"ipcrpc-unix-new", "ipcrpc-shm-sensor"})
+  for (const std::string name : {"kept/unix/new", "kept/shm/sensor"})
     EXPECT_EQ(manager_.Await("FDSTORE").at("FDNAME"), name);
   manager_.Await("READY");
   for (const std::string address : {"unix:sensor", "shm:sensor", "unix:new"})
