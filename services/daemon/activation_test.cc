@@ -64,8 +64,9 @@ TEST_F(ActivationTest, ServesAtTheSocketsOfAUnit) {
   const auto early = CreateChannel("unix:sensor");
   OpenCall call(early, "/test/Echo", "early");
   for (int run = 0; run < 2; ++run) {
-    auto daemon = manager_.Start({"shm:sensor", "unix:sensor", "unix:more"},
-                                 With({{"ipcrpc-sensor.socket", stream.get()}, {"sensor.socket", packets.get()}}));
+    auto daemon =
+        manager_.Start({"shm:sensor", "unix:sensor", "unix:more"},
+                       With({{"ipcrpc-sensor.socket", stream.get()}, {"sensor.socket", packets.get()}}));
     manager_.Await("READY");
     if (run == 0) {
       EXPECT_EQ(call.End().text, "early");
@@ -164,6 +165,25 @@ TEST_F(ActivationTest, NobodyIsRefusedWhileItIsRestarted) {
   over = true;
   client.join();
   EXPECT_THAT(refusals, testing::IsEmpty());
+}
+
+TEST_F(ActivationTest, AnAddressIsKeptOrHandedOver) {
+  auto both = manager_.Start({"unix:sensor", "--keep", "--take-over"});
+  EXPECT_THAT(manager_.Await("STATUS").at("STATUS"), HasSubstr("exclude each other"));
+  EXPECT_THAT(both->Wait(), Optional(1));
+
+  const UniqueFd stream = Bind("sensor.sock", SOCK_STREAM);
+  auto first = manager_.Start({"unix:sensor", "--take-over"}, With({{"sensor.socket", stream.get()}}));
+  manager_.Await("READY");
+  auto second = manager_.Start({"unix:sensor", "--take-over"});
+  EXPECT_THAT(manager_.Await("STATUS").at("STATUS"), HasSubstr("it cannot be taken over"));
+  EXPECT_THAT(second->Wait(), Optional(1));
+  // Nor is the socket served by two.
+  auto third =
+      manager_.Start({"unix:sensor", "--take-over", "--many"}, With({{"sensor.socket", stream.get()}}));
+  EXPECT_THAT(manager_.Await("STATUS").at("STATUS"), HasSubstr("pid " + std::to_string(first->pid())));
+  EXPECT_THAT(third->Wait(), Optional(1));
+  EXPECT_EQ(HealthAt("unix:sensor"), "SERVING");
 }
 
 TEST_F(ActivationTest, IsStartedBySystemdSocketActivate) {

@@ -43,7 +43,7 @@ fi
 serve() {
   local flags=() i
   [[ -z $1 ]] || flags=("$1")
-  systemd-socket-activate "${flags[@]}" --listen="$2" --setenv=IPCRPC_RUNTIME_DIR \
+  systemd-socket-activate "${flags[@]}" --listen="$2" --fdname=ipcrpc-monitord.socket --setenv=IPCRPC_RUNTIME_DIR \
     "${confined[@]}" strace -D -f -qq -o "$dir/calls" "$monitord" --listen "$3" 2> "$dir/log" &
   pid=$!
   for ((i = 0; i < 500; i++)); do
