@@ -3,10 +3,10 @@
 //
 //   call_halves HALF CALLS
 //
-// HALF is `client` or `server`. Prints what that half asked of malloc and how many page faults the whole process had, in
-// all calls together; run by callgrind with --collect-atstart=no it is that half alone whose instructions are counted. With a
-// third argument, `strict`, system calls are death but for those by which a runtime without threads is told that there is
-// something: a write by the client, an epoll_wait and a read by the server.
+// HALF is `client`, `server` or `guarded`, which is a server that has a rule of who may call. Prints what that half asked of
+// malloc and how many page faults the whole process had, in all calls together; run by callgrind with --collect-atstart=no it is
+// that half alone whose instructions are counted. With a third argument, `strict`, system calls are death but for those by which a
+// runtime without threads is told that there is something: a write by the client, an epoll_wait and a read by the server.
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -73,9 +73,13 @@ class Counted {
 
 class Halves {
  public:
-  Halves() : runtime_(Runtime::WithoutThreads()), method_("/ipcrpc.bench.EchoService/Unary", internal::RpcMethod::NORMAL_RPC) {
+  explicit Halves(bool guarded)
+      : runtime_(Runtime::WithoutThreads()), method_("/ipcrpc.bench.EchoService/Unary", internal::RpcMethod::NORMAL_RPC) {
     ServerBuilder builder;
     builder.AddListeningPort(kAddress).RegisterService(&service_).SetRuntime(runtime_);
+    if (guarded) {
+      builder.SetAuthorizationPolicy(AuthorizationPolicy().SetRule(method_.name(), AuthorizationRule().AllowSameUser()));
+    }
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) Fail(builder.error());
     channel_ = CreateChannel(kAddress);
@@ -175,12 +179,13 @@ long PageFaults() {
 int Main(int argc, char** argv) {
   const std::string half = argc > 2 ? argv[1] : "";
   const int calls = argc > 2 ? std::atoi(argv[2]) : 0;
-  if ((half != "client" && half != "server") || calls <= 0) Fail("usage: call_halves client|server CALLS [strict]");
-  Halves halves;
+  const bool guarded = half == "guarded", server = guarded || half == "server";
+  if ((half != "client" && !server) || calls <= 0) Fail("usage: call_halves client|server|guarded CALLS [strict]");
+  Halves halves(guarded);
   for (int i = 0; i < kWarmUp; ++i) halves.Call(false, false);
   if (argc > 3) halves.CallStrictly(calls);
   const long faults = PageFaults();
-  for (int i = 0; i < calls; ++i) halves.Call(half == "client", half == "server");
+  for (int i = 0; i < calls; ++i) halves.Call(!server, server);
   std::printf("allocations %llu faults %ld\n", static_cast<unsigned long long>(halves.allocations()), PageFaults() - faults);
   return 0;
 }

@@ -2,8 +2,8 @@
 #
 # Generates a.pb.{h,cc} and a.ipcrpc.pb.{h,cc} for each .proto and adds them to the target, which then includes them
 # by the path of the .proto below its import directory ("sub/a.ipcrpc.pb.h"). Import directories default to the
-# directory of the calling CMakeLists.txt; of several the first that contains the .proto counts. Works in this tree
-# and after find_package(ipcrpc).
+# directory of the calling CMakeLists.txt; of several the first that contains the .proto counts. "ipcrpc/options.proto" can
+# always be imported. Works in this tree and after find_package(ipcrpc).
 function(ipcrpc_generate)
   cmake_parse_arguments(PARSE_ARGV 0 ARG "" "TARGET" "PROTOS;IMPORT_DIRS")
   if(ARG_UNPARSED_ARGUMENTS OR NOT ARG_TARGET OR NOT ARG_PROTOS)
@@ -20,6 +20,8 @@ function(ipcrpc_generate)
     list(APPEND import_dirs "${dir}")
     list(APPEND import_flags "-I${dir}")
   endforeach()
+  get_property(options_dir GLOBAL PROPERTY IPCRPC_PROTO_DIR)
+  list(APPEND import_flags "-I${options_dir}")  # last: it takes no name from the others
 
   set(out "${CMAKE_CURRENT_BINARY_DIR}/${ARG_TARGET}.protos")
   file(MAKE_DIRECTORY "${out}")
@@ -42,7 +44,7 @@ function(ipcrpc_generate)
       OUTPUT ${generated}
       COMMAND protobuf::protoc ${import_flags} "--cpp_out=${out}" "--ipcrpc_out=${out}"
               "--plugin=protoc-gen-ipcrpc=$<TARGET_FILE:ipcrpc::protoc-gen-ipcrpc>" "${relative}"
-      DEPENDS "${proto}" protobuf::protoc ipcrpc::protoc-gen-ipcrpc
+      DEPENDS "${proto}" "${options_dir}/ipcrpc/options.proto" protobuf::protoc ipcrpc::protoc-gen-ipcrpc
       COMMENT "Generating stubs of ${relative}"
       VERBATIM)
     # protobuf's own output isn't the target's to keep free of warnings.

@@ -13,6 +13,10 @@ foreach(layer transport rpc services)
             FILES_MATCHING PATTERN "*.h")
   endif()
 endforeach()
+# "ipcrpc/options.proto" for who imports it: the text for protoc, which looks there by itself when it is beside the headers, and
+# the header for what protoc makes of the importing file.
+install(FILES "${PROJECT_SOURCE_DIR}/proto/ipcrpc/options.proto" "${PROJECT_BINARY_DIR}/proto/options/ipcrpc/options.pb.h"
+        DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/ipcrpc")
 foreach(program ipcrpc_tool ipcrpc-monitord)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
@@ -23,7 +27,8 @@ set(monitord_units "${PROJECT_SOURCE_DIR}/services/monitord/ipcrpc-monitord")
 install(FILES "${monitord_units}.service" "${monitord_units}.socket" DESTINATION lib/systemd/system)
 
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ipcrpcConfig.cmake.in"
-  "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" INSTALL_DESTINATION "${package_dir}")
+  "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" INSTALL_DESTINATION "${package_dir}"
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR)
 # Before 1.0 each minor version may change the interface.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/ipcrpcConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" "${PROJECT_BINARY_DIR}/ipcrpcConfigVersion.cmake"

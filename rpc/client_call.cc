@@ -68,7 +68,7 @@ ClientCallCore::Begun ClientCallCore::Open(std::shared_ptr<rpc::ClientConnection
     return Begun::kCancelled;
   }
   context_.call_ = this;
-  context_.peer_ = connection->description();
+  context_.peer_ = connection->peer();
   connection_ = std::move(connection);
   stream_ = std::move(stream);
   return Begun::kYes;

@@ -97,7 +97,12 @@ std::unique_ptr<ClientContext> ClientContext::FromBase(const ServerContextBase& 
 
 std::string ClientContext::peer() const {
   std::lock_guard lock(mu_);
-  return peer_ == nullptr ? "ipcrpc:not-connected" : *peer_;
+  return peer_ == nullptr ? "ipcrpc:not-connected" : peer_->description;
+}
+
+PeerCredentials ClientContext::peer_credentials() const {
+  std::lock_guard lock(mu_);
+  return peer_ == nullptr ? PeerCredentials() : peer_->credentials;
 }
 
 }  // namespace ipcrpc

@@ -49,7 +49,7 @@ bool SharesClock(const HelloBody& peer) {
 }
 
 Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime)
-    : link_(std::move(link)), description_(std::make_shared<const std::string>(link_->description())), runtime_(std::move(runtime)) {}
+    : link_(std::move(link)), peer_(std::make_shared<const Peer>(Peer{link_->description(), link_->peer()})), runtime_(std::move(runtime)) {}
 
 Connection::~Connection() {
   if (!ours()) return;
@@ -102,7 +102,7 @@ bool Connection::SendFds(FdsToSend& fds) {
       fds.parcel_ = parcels_sent_ = parcel;
       return true;
     case Link::FdSending::kRefused:
-      Log(LogSeverity::kWarning, Cat(*description_, ": ", fds.count(), " file descriptors could not be sent: ", strerror(errno)));
+      Log(LogSeverity::kWarning, Cat(peer_->description, ": ", fds.count(), " file descriptors could not be sent: ", strerror(errno)));
       fds.parcel_ = 0;
       return true;
   }

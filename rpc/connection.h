@@ -32,6 +32,12 @@ namespace ipcrpc::rpc {
 // Whether deadlines can travel as times of CLOCK_MONOTONIC.
 bool SharesClock(const HelloBody& peer);
 
+// What contexts tell of the other end, also once the connection is gone.
+struct Peer {
+  std::string description;
+  PeerCredentials credentials;
+};
+
 class Connection : public PollTarget {
  public:
   Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> runtime);
@@ -40,7 +46,7 @@ class Connection : public PollTarget {
   Link& link() final { return *link_; }
   const Link& link() const { return *link_; }
   // The link's.
-  const std::shared_ptr<const std::string>& description() const { return description_; }
+  const std::shared_ptr<const Peer>& peer() const { return peer_; }
   bool closed() const { return closed_.load(std::memory_order_acquire); }
   // False in a forked child of the process that made the connection: there it must not be used.
   bool ours() const { return fork_guard_.ours(); }
@@ -171,7 +177,7 @@ class Connection : public PollTarget {
   void CloseStreams();
 
   const std::unique_ptr<Link> link_;
-  const std::shared_ptr<const std::string> description_;
+  const std::shared_ptr<const Peer> peer_;
   const std::shared_ptr<IoRuntime> runtime_;
   const ForkGuard fork_guard_;
   std::atomic<Poller*> poller_{nullptr};  // constant once attached

@@ -22,4 +22,13 @@ void MethodTable::SetRest(std::unique_ptr<internal::MethodHandler> handler) {
   rest_->handler = rest_handler_.get();
 }
 
+void MethodTable::Guard(AccessTable access) {
+  access_ = std::move(access);
+  if (rest_ != nullptr) rest_->guarded = !access_.empty();
+  for (const auto& [name, method] : methods_) {
+    method->rule = access_.Find(name);
+    method->guarded = method->rule != nullptr;
+  }
+}
+
 }  // namespace ipcrpc::rpc

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "ipcrpc/internal/call.h"
+#include "rpc/authorization/access_table.h"
 #include "rpc/run_times.h"
 
 namespace ipcrpc::rpc {
@@ -16,6 +17,8 @@ struct Method {
   internal::RpcMethod::RpcType type;
   internal::MethodHandler* handler;  // not owned
   RunTimes times;
+  bool guarded = false;  // there is, or may be, a rule of who may call it
+  const AccessTable::Rule* rule = nullptr;
 };
 
 // Filled before the server starts, constant after.
@@ -29,6 +32,13 @@ class MethodTable {
   void SetRest(std::unique_ptr<internal::MethodHandler> handler);
   Method* rest() const { return rest_.get(); }  // null: there is none
 
+  // Once all are there.
+  void Guard(AccessTable access);
+  // Of a guarded method, called by that name; null: it is open.
+  const AccessTable::Rule* RuleOf(const Method& method, std::string_view name) const {
+    return &method == rest() ? access_.FindOther(name) : method.rule;
+  }
+
  private:
   struct Hash {
     using is_transparent = void;
@@ -37,6 +47,7 @@ class MethodTable {
   std::unordered_map<std::string, std::unique_ptr<Method>, Hash, std::equal_to<>> methods_;
   std::unique_ptr<internal::MethodHandler> rest_handler_;
   std::unique_ptr<Method> rest_;
+  AccessTable access_;
 };
 
 }  // namespace ipcrpc::rpc

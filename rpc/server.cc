@@ -222,6 +222,7 @@ struct ServerBuilder::Plan {
   std::function<void()> on_relieved;
   takeover::KeptSockets kept;
   std::function<void(const std::string&, int)> keep;
+  AuthorizationPolicy authorization;
   std::string error;
 
   struct Bound {
@@ -342,6 +343,11 @@ ServerBuilder& ServerBuilder::KeepListeningSockets(std::function<void(const std:
   return *this;
 }
 
+ServerBuilder& ServerBuilder::SetAuthorizationPolicy(AuthorizationPolicy policy) {
+  plan_->authorization = std::move(policy);
+  return *this;
+}
+
 ServerBuilder& ServerBuilder::SetTakeOver(bool allowed, std::function<void()> on_relieved) {
   plan_->take_over = allowed;
   plan_->on_relieved = std::move(on_relieved);
@@ -382,6 +388,12 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     }
   }
   names->assign(service_names.begin(), service_names.end());
+  absl::StatusOr<rpc::AccessTable> access = rpc::AccessTable::Make(plan_->authorization, services, methods.rest() != nullptr);
+  if (!access.ok()) {
+    plan_->error = std::string(MessageOf(access.status()));
+    return nullptr;
+  }
+  methods.Guard(*std::move(access));
 
   const std::shared_ptr<IoRuntime> runtime = plan_->runtime == nullptr ? IoRuntime::Default() : plan_->runtime->io();
   if (plan_->take_over && !runtime->threaded()) {

@@ -19,6 +19,7 @@ class ServerCallCore {
   bool IsCancelled() const;
   void TryCancel();
   std::stop_token stop_token();
+  PeerCredentials peer_credentials() const { return connection_->peer()->credentials; }
   std::string peer() const { return connection_->link().description(); }
   // Cancels `context` when this call is; until what it returns is dropped.
   std::shared_ptr<void> CancelTogether(ClientContext* context);

@@ -14,6 +14,8 @@ namespace {
 
 // A status must fit into one frame of the smallest link beside the metadata.
 constexpr size_t kMaxStatusBytes = 6 * 1024;
+// Of a method's name, which the client chooses, in a status.
+constexpr size_t kMaxToldName = 512;
 
 // Whether its handler is given the request, and so runs when that is complete.
 bool NeedsRequest(const Method& method) {
@@ -196,6 +198,9 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
     Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
     return Verdict::kConsumed;
   }
+  if (method->guarded && !Admit(*method, method == core_->methods().rest() ? other_name : method->name, stream)) {
+    return Verdict::kConsumed;
+  }
   if (block.size() > kMaxBlockBytes) {
     Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
     return Verdict::kConsumed;
@@ -282,6 +287,15 @@ void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_
   } else if (!runtime().Submit([call] { call->Run(); })) {
     call->Refuse(Status(StatusCode::RESOURCE_EXHAUSTED, "every worker of the server is busy with a blocked handler"));
   }
+}
+
+bool ServerConnection::Admit(const Method& method, std::string_view name, const StreamPtr& stream) {
+  const AccessTable::Rule* const rule = core_->methods().RuleOf(method, name);
+  const PeerCredentials& peer_is = peer()->credentials;
+  if (rule == nullptr || admission_.Admits(*rule, peer_is, name)) return true;
+  Reject(stream, Status(StatusCode::PERMISSION_DENIED,
+                        Cat(name.substr(0, kMaxToldName), " may not be called by ", peer_is.ToString(), "; allowed: ", rule->access.allowed())));
+  return false;
 }
 
 void ServerConnection::TurnAway(const StreamPtr& stream) {

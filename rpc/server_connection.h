@@ -6,6 +6,7 @@
 
 #include "ipcrpc/server_context.h"
 #include "absl/container/flat_hash_map.h"
+#include "rpc/authorization/access_table.h"
 #include "rpc/connection.h"
 #include "rpc/server_core.h"
 
@@ -52,6 +53,8 @@ class ServerConnection final : public Connection {
   // Null: there is no such method. `*other_name`, where methods().rest() serves it: its name.
   Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault, std::string_view* other_name);
   void Reject(const StreamPtr& stream, const Status& why);
+  // Whether the client may call it by that name. False: the call is rejected.
+  bool Admit(const Method& method, std::string_view name, const StreamPtr& stream);
   // The end of a call that comes too late: the client may make it elsewhere.
   void TurnAway(const StreamPtr& stream);
   void CountTaken() { taken_.store(taken_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
@@ -77,6 +80,7 @@ class ServerConnection final : public Connection {
   // receive role
   bool hello_seen_ = false;
   uint32_t last_id_ = 0;
+  Admission admission_;
   std::vector<Method*> methods_;                            // by the client's index
   absl::flat_hash_map<uint32_t, std::string> other_names_;  // by the index too, of those that methods().rest() serves
   struct Waiting {

@@ -41,6 +41,10 @@ void ServerContextBase::TryCancel() const {
 
 std::string ServerContextBase::peer() const { return call_ == nullptr ? "ipcrpc:none" : call_->peer(); }
 
+PeerCredentials ServerContextBase::peer_credentials() const {
+  return call_ == nullptr ? PeerCredentials() : call_->peer_credentials();
+}
+
 std::shared_ptr<const AuthContext> ServerContextBase::auth_context() const {
   return call_ == nullptr ? std::make_shared<const AuthContext>(std::multimap<std::string, std::string>()) : call_->auth_context();
 }

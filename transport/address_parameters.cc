@@ -1,21 +1,17 @@
 #include "transport/address_parameters.h"
 
-#include <grp.h>
-#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <optional>
-#include <vector>
 
+#include "transport/base/accounts.h"
 #include "transport/base/nearest.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc {
 namespace {
-
-constexpr size_t kNameBuffer = 16384;
 
 std::string DescribeSize(uint64_t bytes) {
   if (bytes != 0 && bytes % (1024 * 1024) == 0) return Cat(bytes / (1024 * 1024), "M");
@@ -48,21 +44,15 @@ absl::Status BadParameter(const Address& address, std::string_view key, std::str
 absl::StatusOr<uid_t> UidParameter(const Address& address, std::string_view key) {
   const std::string& text = *FindParameter(address, key);
   if (const auto number = ParseNumber<uid_t>(text)) return *number;
-  std::vector<char> buffer(kNameBuffer);
-  passwd entry = {}, *result = nullptr;
-  getpwnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
-  if (result == nullptr) return BadParameter(address, key, "a uid or the name of a user here");
-  return result->pw_uid;
+  if (const auto user = FindUser(text)) return *user;
+  return BadParameter(address, key, "a uid or the name of a user here");
 }
 
 absl::StatusOr<gid_t> GidParameter(const Address& address, std::string_view key) {
   const std::string& text = *FindParameter(address, key);
   if (const auto number = ParseNumber<gid_t>(text)) return *number;
-  std::vector<char> buffer(kNameBuffer);
-  group entry = {}, *result = nullptr;
-  getgrnam_r(text.c_str(), &entry, buffer.data(), buffer.size(), &result);
-  if (result == nullptr) return BadParameter(address, key, "a gid or the name of a group here");
-  return result->gr_gid;
+  if (const auto group = FindGroup(text)) return *group;
+  return BadParameter(address, key, "a gid or the name of a group here");
 }
 
 absl::StatusOr<mode_t> ModeParameter(const Address& address) {

@@ -4,7 +4,7 @@
 
 namespace ipcrpc {
 
-std::string PeerIdentity::ToString() const {
+std::string PeerCredentials::ToString() const {
   return Cat(pid == 0 ? std::string("unknown pid") : Cat("pid ", pid), ", uid ", uid, ", gid ", gid,
              vouched ? "" : " (not vouched for)");
 }

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -452,13 +453,26 @@ absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSoc
                       Cat("cannot reach ", address.ToString(), ": ", MessageOf(connection.status())));
 }
 
+// None where the kernel does not tell.
+static std::vector<gid_t> PeerGroups(int fd) {
+  std::array<gid_t, 32> usual;
+  socklen_t bytes = sizeof usual;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, usual.data(), &bytes) == 0) {
+    return {usual.begin(), usual.begin() + bytes / sizeof(gid_t)};
+  }
+  if (errno != ERANGE) return {};
+  std::vector<gid_t> groups(bytes / sizeof(gid_t));  // as many as it says there are
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) != 0) return {};
+  return groups;
+}
+
 absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd) {
   ucred peer = {};
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     return absl::ErrnoToStatus(errno, "cannot tell who is at the other end of a unix socket");
   }
-  return PeerIdentity{.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true};
+  return PeerIdentity{.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true, .groups = PeerGroups(fd)};
 }
 
 }  // namespace ipcrpc

@@ -95,7 +95,7 @@ struct UnixConnection {
 absl::StatusOr<UnixConnection> ConnectUnixSocket(const Address& address, UnixSocketKind kind,
                                                  int64_t deadline_ns);
 
-// Who is at the other end of a connected unix socket (SO_PEERCRED).
+// Who is at the other end of a connected unix socket (SO_PEERCRED, SO_PEERGROUPS).
 absl::StatusOr<PeerIdentity> PeerOfUnixSocket(int fd);
 
 }  // namespace ipcrpc

@@ -1,46 +1,19 @@
 // Calls without generated classes, and the health that a server offers by itself, over every transport. What compares with
 // gRPC is in tests/differential.
-#include <ipcrpc/generic/callback_generic_service.h>
-#include <ipcrpc/generic/generic_stub.h>
 #include <ipcrpc/health_check_service_interface.h>
 
 #include <vector>
 
 #include "tests/behaviour/fixture.h"
+#include "tests/behaviour/generic_kit.h"
 
 namespace behaviour {
 namespace {
 
-using ipcrpc::ByteBuffer;
-using ipcrpc::Slice;
-
-ByteBuffer Bytes(const std::string& text) {
-  const Slice slice(text);
-  return ByteBuffer(&slice, 1);
-}
-
-std::string Text(const ByteBuffer& buffer) {
-  std::vector<Slice> slices;
-  EXPECT_TRUE(buffer.Dump(&slices).ok());
-  std::string text;
-  for (const Slice& slice : slices) text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  return text;
-}
-
 class GenericTest : public BehaviourTest {
  protected:
   Status Call(const std::string& method, const ByteBuffer& request, ByteBuffer* response) {
-    ipcrpc::GenericStub stub(channel_);
-    ClientContext context;
-    context.set_deadline(In(20s));
-    Event done;
-    Status result;
-    stub.UnaryCall(&context, method, ipcrpc::StubOptions(), &request, response, [&](Status status) {
-      result = std::move(status);
-      done.Set();
-    });
-    EXPECT_TRUE(done.Wait());
-    return result;
+    return CallByName(channel_, method, request, response);
   }
 };
 BEHAVIOUR_SUITE(GenericTest);
@@ -56,30 +29,6 @@ TEST_P(GenericTest, CallsByNameReachTypedHandlers) {
   EXPECT_EQ(Call("/behaviour.Methods/NoSuch", Bytes(""), &bytes).error_code(), StatusCode::UNIMPLEMENTED);
   StopServer();
 }
-
-// One message there, the method's name and that message back.
-class Echoes final : public ipcrpc::CallbackGenericService {
- public:
-  ipcrpc::ServerGenericBidiReactor* CreateReactor(ipcrpc::GenericCallbackServerContext* context) override {
-    return new Reactor(context->method());
-  }
-
- private:
-  class Reactor final : public ipcrpc::ServerGenericBidiReactor {
-   public:
-    explicit Reactor(std::string method) : method_(std::move(method)) { StartRead(&in_); }
-    void OnReadDone(bool ok) override {
-      if (!ok) return Finish(Status(StatusCode::INTERNAL, "no message came"));
-      out_ = Bytes(method_ + " " + Text(in_));
-      StartWriteAndFinish(&out_, ipcrpc::WriteOptions(), Status::OK);
-    }
-    void OnDone() override { delete this; }
-
-   private:
-    const std::string method_;
-    ByteBuffer in_, out_;
-  };
-};
 
 // More names than are remembered, and one that is too long to be: each is known by what was sent, the second time too.
 TEST_P(GenericTest, AGenericServiceKnowsEachCallByItsName) {

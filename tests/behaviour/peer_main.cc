@@ -3,7 +3,9 @@
 // behaviour_peer emit ADDRESS MS: has messages emitted that it does not read, with a deadline unless MS is 0, until it is killed.
 // behaviour_peer pass ADDRESS: has messages with descriptors echoed, until it is killed.
 // behaviour_peer exit ADDRESS: exits while a handler of its own server waits for its client.
+// behaviour_peer as ADDRESS UID GID GROUP…: becomes that user, calls once, and exits with the call's status code.
 // Says "ready" on its standard output when it is.
+#include <grp.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -103,6 +105,21 @@ int Pass(const std::string& address) {
   return 1;
 }
 
+int CallAs(const std::string& address, uid_t uid, gid_t gid, const std::vector<gid_t>& groups) {
+  if (setgroups(groups.size(), groups.data()) != 0 || setresgid(gid, gid, gid) != 0 || setresuid(uid, uid, uid) != 0) return 255;
+  SayReady();
+  const auto stub = Methods::NewStub(ipcrpc::CreateChannel(address));
+  ipcrpc::ClientContext context;
+  context.set_deadline(std::chrono::steady_clock::now() + std::chrono::seconds(20));
+  Msg response;
+  const ipcrpc::Status status = stub->Unary(&context, Msg(), &response);
+  if (status.error_message().find("may not be called by") == std::string::npos && !status.ok()) {
+    std::fprintf(stderr, "%s\n", status.error_message().c_str());
+  }
+  // LeakSanitizer cannot look at a process that has changed its user.
+  _exit(status.error_code());
+}
+
 int Exit(const std::string& address) {
   auto* const service = new Server;
   ipcrpc::ServerBuilder builder;
@@ -128,6 +145,12 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "pass") == 0) return behaviour::Pass(argv[2]);
   if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
   if (argc == 4 && std::strcmp(argv[1], "emit") == 0) return behaviour::Emit(argv[2], std::atoi(argv[3]));
-  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | pass ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS\n");
+  if (argc >= 5 && std::strcmp(argv[1], "as") == 0) {
+    std::vector<gid_t> groups;
+    for (int i = 5; i < argc; ++i) groups.push_back(static_cast<gid_t>(std::atoi(argv[i])));
+    return behaviour::CallAs(argv[2], static_cast<uid_t>(std::atoi(argv[3])), static_cast<gid_t>(std::atoi(argv[4])), groups);
+  }
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | pass ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS |"
+                       " as ADDRESS UID GID GROUP...\n");
   return 2;
 }

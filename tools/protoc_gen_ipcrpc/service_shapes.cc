@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "tools/protoc_gen_ipcrpc/allow_option.h"
 #include "tools/protoc_gen_ipcrpc/comments.h"
 #include "tools/protoc_gen_ipcrpc/names.h"
 
@@ -229,6 +230,7 @@ void DefineService(Printer& out, const ServiceDescriptor& service) {
   const Variables variables = ServiceVariables(service);
   out.Print(variables, "\n$Service$::Service::Service() {\n");
   for (int i = 0; i < service.method_count(); ++i) RegisterMethod(out, *service.method(i));
+  PrintRules(out, service);
   out.Print(variables,
             "}\n"
             "\n"

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -47,7 +48,33 @@ std::optional<ProcessStat> ReadStat(pid_t pid) {
                      .start_time = ParseNumber<uint64_t>(fields[kStartTime]).value_or(0)};
 }
 
+// Of a line "Uid:\t<real>\t<effective>\t<saved>\t<of the file system>".
+std::optional<uint32_t> OneId(std::string_view status, std::string_view key) {
+  const size_t start = status.find(key);
+  if (start == status.npos) return std::nullopt;
+  std::string_view rest = status.substr(start + key.size());
+  std::optional<uint32_t> id;
+  for (int i = 0; i < 3; ++i) {
+    const size_t tab = rest.find('\t');
+    if (tab == rest.npos) return std::nullopt;
+    const std::optional<uint32_t> next = ParseNumber<uint32_t>(rest.substr(0, tab));
+    if (!next.has_value() || (i != 0 && next != id)) return std::nullopt;
+    id = next;
+    rest.remove_prefix(tab + 1);
+  }
+  return id;
+}
+
 }  // namespace
+
+ProcessOwner OwnerOfProcess(pid_t pid) {
+  const UniqueFd fd(open(Cat("/proc/", pid, "/status").c_str(), O_RDONLY | O_CLOEXEC));
+  char buffer[1024];  // both lines come early, and the name in the first is escaped
+  const ssize_t n = fd.valid() ? read(fd.get(), buffer, sizeof buffer) : -1;
+  if (n <= 0) return {};
+  const std::string_view status(buffer, static_cast<size_t>(n));
+  return {.uid = OneId(status, "\nUid:\t"), .gid = OneId(status, "\nGid:\t")};
+}
 
 uint64_t ProcessStartTime(pid_t pid) {
   const std::optional<ProcessStat> stat = ReadStat(pid);

@@ -42,13 +42,6 @@ absl::StatusOr<Access> AccessOf(const Address& address) {
   return access;
 }
 
-// The uid and gid that a process acts as, when /proc says so.
-std::optional<std::pair<uid_t, gid_t>> OwnerOfProcess(pid_t pid) {
-  struct stat info;
-  if (stat(Cat("/proc/", pid).c_str(), &info) != 0) return std::nullopt;
-  return std::pair(info.st_uid, info.st_gid);
-}
-
 class RendezvousListener final : public Listener {
  public:
   RendezvousListener(const Mechanism& mechanism, const Address& address, Access access)
@@ -304,13 +297,15 @@ absl::StatusOr<std::unique_ptr<Link>> RendezvousListener::Complete(Pending& pend
   RETURN_IF_ERROR(mechanism_.Accept(pending.end, proof));
   PeerIdentity peer;
   if (pending.known_uid) peer.uid = pending.uid, peer.vouched = true;
-  // A pid that we do not see is not believed; one that has left already is not missed.
+  // A pid that we do not see is not believed; one that has left already is not missed. Nor is one believed that holds the pair and
+  // is another user's by now: who asked may have had a set-uid program inherit it.
   if (pending.pid != 0 && mechanism_.IsHeldBy(pending.end, proof, pending.pid)) {
-    peer.pid = pending.pid;
-    if (const auto owner = OwnerOfProcess(pending.pid)) {
-      // What the kernel says of the process that holds the pair stands above what the file lets us conclude.
-      std::tie(peer.uid, peer.gid) = *owner;
+    const ProcessOwner owner = OwnerOfProcess(pending.pid);
+    if (owner.uid == pending.uid) {
+      peer.pid = pending.pid;
+      peer.uid = pending.uid;
       peer.vouched = true;
+      if (owner.gid.has_value()) peer.gid = *owner.gid;
     }
   }
   const int fd = pending.end.medium->read_fd();

@@ -21,6 +21,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "ipcrpc/admin.h"
+#include "transport/base/process.h"
 #include "transport/base/strings.h"
 #include "transport/names.h"
 #include "transport/netlink/netlink_transport.h"
@@ -134,14 +135,15 @@ class RawClient {
   RawClient(const Mechanism& mechanism, const std::string& address)
       : mechanism_(mechanism), place_(*FindPlace(mechanism, *ParseAddress(address))) {}
 
-  void SendAsk(const Token& token, uid_t uid = geteuid()) {
+  // In a PID namespace that the server does not know the pid says nothing.
+  void SendAsk(const Token& token, uid_t uid = geteuid(), uint64_t pid_namespace = 1) {
     token_ = token;
     Ask ask;
     ask.token = token;
     ask.uid = uid;
     ask.gid = getegid();
     ask.pid = getpid();
-    ask.pid_namespace = 1;  // so that the pid says nothing
+    ask.pid_namespace = pid_namespace;
     ask.check = CheckOf(ask);
     const auto place = mechanism_.OpenPlace(place_.path, place_.reference);
     ASSERT_TRUE(place.ok()) << place.status();
@@ -473,6 +475,45 @@ TEST_P(Rendezvous, AUserIsKnownByTheKernelsWord) {
   ASSERT_NE(link, nullptr);
   EXPECT_EQ(link->peer().uid, kStranger);
   EXPECT_EQ(link->peer().pid, client.pid());
+  EXPECT_TRUE(link->peer().vouched);
+}
+
+// A program that its user may start, but that runs as root, holds a pair that its starter has opened; another process proves.
+TEST_P(Rendezvous, ASetUidProgramThatHoldsThePairIsNotThePeer) {
+  std::filesystem::permissions(directory_.path(), std::filesystem::perms(0755));
+  const std::string program = directory_.path() + "/waits";
+  std::filesystem::copy_file("/bin/sleep", program);
+  std::filesystem::permissions(program, std::filesystem::perms(06755));
+  LinkHost host(address() + "?mode=0666");
+  prctl(PR_SET_CHILD_SUBREAPER, 1);  // the prover is ours once its parent is gone
+  Child client([&] {
+    if (setresgid(kStranger, kStranger, kStranger) != 0 || setresuid(kStranger, kStranger, kStranger) != 0) return 1;
+    RawClient raw(mechanism(), address());
+    raw.SendAsk(RandomToken(), geteuid(), PidNamespace());
+    const Welcome welcome = raw.Await();
+    if (welcome.state != Welcome::kReady) return 2;
+    End end = raw.Open(welcome);
+    for (int fd = 3; fd < 256; ++fd) fcntl(fd, F_SETFD, 0);
+    const pid_t self = getpid();
+    Child prover([&] {
+      struct stat info;
+      do {
+        if (stat(Cat("/proc/", self).c_str(), &info) != 0) return 1;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      } while (info.st_uid != 0);
+      return RawClient::Prove(end, welcome.nonce) ? (pause(), 0) : 1;
+    });
+    execl(program.c_str(), program.c_str(), "60", nullptr);
+    return 3;
+  });
+  const std::unique_ptr<Link> link = host.Accept();
+  client.Kill(SIGKILL), client.Wait();
+  while (waitpid(-1, nullptr, 0) > 0) {
+  }
+  prctl(PR_SET_CHILD_SUBREAPER, 0);
+  ASSERT_NE(link, nullptr);
+  EXPECT_EQ(link->peer().uid, kStranger);
+  EXPECT_EQ(link->peer().gid, PeerIdentity::kUnknownGid);
   EXPECT_TRUE(link->peer().vouched);
 }
 

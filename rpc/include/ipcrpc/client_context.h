@@ -12,6 +12,7 @@
 
 #include "ipcrpc/export.h"
 #include "ipcrpc/internal/mutex.h"
+#include "ipcrpc/peer_credentials.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/time_point.h"
 #include "ipcrpc/unique_fd.h"
@@ -21,6 +22,9 @@ namespace ipcrpc {
 class CallbackServerContext;
 class ServerContext;
 class ServerContextBase;
+namespace rpc {
+struct Peer;
+}
 namespace internal {
 class ClientCallCore;
 class ClientInterception;
@@ -107,6 +111,8 @@ class IPCRPC_EXPORT ClientContext {
 
   // "shm:/run/ipcrpc/monitor.shm" once connected; never empty.
   std::string peer() const;
+  // Not in gRPC: who the server is, once connected; before, nobody (not vouched for).
+  PeerCredentials peer_credentials() const;
 
  private:
   friend class internal::ClientCallCore;
@@ -134,7 +140,7 @@ class IPCRPC_EXPORT ClientContext {
   mutable internal::Mutex mu_;
   std::atomic<bool> cancelled_{false};      // before the call started; set under mu_
   internal::CancelTarget* call_ = nullptr;  // while it runs
-  std::shared_ptr<const std::string> peer_;
+  std::shared_ptr<const rpc::Peer> peer_;
 
   // Received blocks and the views into them, made at the first look.
   std::string initial_block_, trailing_block_;

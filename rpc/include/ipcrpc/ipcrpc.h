@@ -2,11 +2,13 @@
 #pragma once
 
 #include "ipcrpc/argument_names.h"
+#include "ipcrpc/authorization.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/client_context.h"
 #include "ipcrpc/connectivity_state.h"
 #include "ipcrpc/health_check_service_interface.h"
 #include "ipcrpc/create_channel.h"
+#include "ipcrpc/peer_credentials.h"
 #include "ipcrpc/server.h"
 #include "ipcrpc/server_context.h"
 #include "ipcrpc/status.h"

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "ipcrpc/authorization.h"
 #include "ipcrpc/channel.h"
 #include "ipcrpc/export.h"
 #include "ipcrpc/internal/call.h"
@@ -31,6 +32,8 @@ class IPCRPC_EXPORT Service {
   Service& operator=(const Service&) = delete;
 
   const std::vector<std::unique_ptr<internal::RpcServiceMethod>>& methods() const { return methods_; }
+  // What its .proto says of who may call it (ipcrpc/options.proto).
+  const AuthorizationPolicy& authorization() const { return authorization_; }
 
  protected:
   // In the constructor of a generated service, in the order of the .proto.
@@ -40,9 +43,12 @@ class IPCRPC_EXPORT Service {
     methods_[static_cast<size_t>(index)]->set_handler(std::move(handler));
   }
   internal::MethodHandler* GetHandler(int index) const { return methods_[static_cast<size_t>(index)]->handler(); }
+  // In the constructor of a generated service; names as in AuthorizationPolicy.
+  void SetRule(const char* name, AuthorizationRule rule) { authorization_.SetRule(name, std::move(rule)); }
 
  private:
   std::vector<std::unique_ptr<internal::RpcServiceMethod>> methods_;
+  AuthorizationPolicy authorization_;
 };
 
 class ServerCredentials {};
@@ -123,8 +129,8 @@ class IPCRPC_EXPORT ServerBuilder {
   class IPCRPC_EXPORT experimental_type {
    public:
     explicit experimental_type(ServerBuilder* builder) : builder_(builder) {}
-    // Each call of a method that there is passes an interceptor of each factory, in this order. Replaces those of before;
-    // the next server that is built takes them.
+    // Each call of a method that there is, and that its client may call, passes an interceptor of each factory, in this order.
+    // Replaces those of before; the next server that is built takes them.
     void SetInterceptorCreators(ServerInterceptorFactories interceptor_creators);
 
    private:
@@ -150,7 +156,13 @@ class IPCRPC_EXPORT ServerBuilder {
   // away can be adopted later. Those addresses, too, stay when this server goes. Not together with SetTakeOver().
   ServerBuilder& KeepListeningSockets(std::function<void(const std::string& address, int socket)> keep);
 
-  // Null when an address cannot be bound or two services have the same name; error() says which and why.
+  // Who may call what, on all addresses of the server; see authorization.h. It stands over the rules of the .proto's
+  // (ipcrpc/options.proto), which hold without it, too. Replaces the one of before. BuildAndStart() looks its names up and takes a
+  // copy.
+  ServerBuilder& SetAuthorizationPolicy(AuthorizationPolicy policy);
+
+  // Null when an address cannot be bound, two services have the same name, or an authorization rule names a user, group, service
+  // or method that does not exist; error() says which and why.
   std::unique_ptr<Server> BuildAndStart();
   const std::string& error() const;
 

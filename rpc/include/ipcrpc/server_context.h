@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "ipcrpc/export.h"
+#include "ipcrpc/peer_credentials.h"
 #include "ipcrpc/string_ref.h"
 #include "ipcrpc/support/message_allocator.h"
 #include "ipcrpc/support/server_callback.h"
@@ -84,6 +85,8 @@ class IPCRPC_EXPORT ServerContextBase {
   std::chrono::system_clock::time_point deadline() const { return internal::ToSystemTime(deadline_ns_); }
 
   std::string peer() const;
+  // Not in gRPC: who the client is; nobody (not vouched for) in a context that a test has made.
+  PeerCredentials peer_credentials() const;
   std::shared_ptr<const AuthContext> auth_context() const;
 
  protected:

@@ -15,12 +15,13 @@ int64_t ToMonotonicNs(const std::chrono::time_point<Clock, Duration>& when) {
   using std::chrono::nanoseconds;
   if (when == std::chrono::time_point<Clock, Duration>::max()) return kNoDeadlineNs;
   if (when == std::chrono::time_point<Clock, Duration>::min()) return 0;
+  // In this order: what passes between the two makes a deadline later, never earlier.
+  const auto its_now = Clock::now();
   const int64_t now = std::chrono::duration_cast<nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  const double left_s = std::chrono::duration<double>(when - Clock::now()).count();
+  const double left_s = std::chrono::duration<double>(when - its_now).count();
   if (left_s > 9e9) return kNoDeadlineNs;  // three centuries
   if (left_s < -9e8) return 0;
-  const int64_t left = std::chrono::duration_cast<nanoseconds>(when - Clock::now()).count();
-  return now + left;
+  return now + std::chrono::duration_cast<nanoseconds>(when - its_now).count();
 }
 
 // The other way; kNoDeadlineNs is max().

@@ -41,6 +41,12 @@ int main() {
     std::cerr << "call failed: " << status.error_message() << "\n";
     return 1;
   }
+  ipcrpc::ClientContext refused_context;
+  const ipcrpc::Status refused = stub->SayNothing(&refused_context, request, &reply);
+  if (refused.error_code() != ipcrpc::StatusCode::PERMISSION_DENIED) {
+    std::cerr << "a method for nobody says: " << refused.error_message() << "\n";
+    return 1;
+  }
   std::cout << reply.message() << "\n";
   return reply.message() == "Hello outside" ? 0 : 1;
 }

@@ -112,6 +112,7 @@ IPCRPC_ADDRESS=$a gives 'enum Colour {
 }' describe fixture.v1.Colour
 run describe "$a" $s/Echo
 [[ $out == "rpc Echo("*"message EchoRequest {"*"message EchoResponse {"* ]] || fail "describe of a method: $out"
+[[ $out == *"ipcrpc.allow) = {"*"same_user: true"* ]] || fail "describe does not tell who may call: $out"
 fails 1 "no symbol 'fixture.v1.EchoReqest' at $a; did you mean 'fixture.v1.EchoRequest'?" describe "$a" fixture.v1.EchoReqest
 fails 2 "SYMBOL is missing" describe "$a"
 

@@ -1,16 +1,16 @@
 #!/bin/bash
-# golden_test.sh PROTOC PLUGIN TESTDATA: generates from every TESTDATA/shapes/*.proto and compares with the *.golden.h
+# golden_test.sh PROTOC PLUGIN TESTDATA PROTO_DIR: generates from every TESTDATA/shapes/*.proto and compares with the *.golden.h
 # and *.golden.cc beside it, so that each change of generated code is seen in review. With IPCRPC_UPDATE_GOLDEN=1 it
 # writes them instead. Then checks what the plugin refuses.
 set -euo pipefail
-protoc=$(realpath "$1") plugin=$(realpath "$2") testdata=$3
+protoc=$(realpath "$1") plugin=$(realpath "$2") testdata=$3 proto_dir=$(realpath "$4")
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 generate() {  # PARAMETER PROTO…
   local parameter=$1
   shift
-  "$protoc" -I. "--plugin=protoc-gen-ipcrpc=$plugin" "--ipcrpc_out=$parameter:$out" "$@"
+  "$protoc" -I. "-I$proto_dir" "--plugin=protoc-gen-ipcrpc=$plugin" "--ipcrpc_out=$parameter:$out" "$@"
 }
 
 failed=0
