@@ -1,9 +1,9 @@
 # What `cmake --install` puts in place: the library with its public headers, the programs, and the CMake package that users
-# find: find_package(ipcrpc), targets ipcrpc::ipcrpc and ipcrpc::protoc-gen-ipcrpc, function ipcrpc_generate.
+# find: find_package(ipcrpc), targets ipcrpc::ipcrpc, ipcrpc::daemon and ipcrpc::protoc-gen-ipcrpc, function ipcrpc_generate.
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ipcrpc")
-install(TARGETS ipcrpc ipcrpc_headers protoc-gen-ipcrpc EXPORT ipcrpcTargets
+install(TARGETS ipcrpc ipcrpc_daemon ipcrpc_headers protoc-gen-ipcrpc EXPORT ipcrpcTargets
         LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
         RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(EXPORT ipcrpcTargets NAMESPACE ipcrpc:: DESTINATION "${package_dir}")
@@ -22,6 +22,9 @@ foreach(program ipcrpc_tool ipcrpc-monitord)
     install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
   endif()
 endforeach()
+# Where systemd looks, for the prefixes /usr and /usr/local; not in a multiarch directory.
+set(monitord_units "${PROJECT_SOURCE_DIR}/services/monitord/ipcrpc-monitord")
+install(FILES "${monitord_units}.service" "${monitord_units}.socket" DESTINATION lib/systemd/system)
 
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ipcrpcConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" INSTALL_DESTINATION "${package_dir}"

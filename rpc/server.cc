@@ -22,6 +22,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/scheme.h"
+#include "transport/takeover/kept_sockets.h"
 #include "transport/takeover/offer.h"
 #include "transport/takeover/succession.h"
 
@@ -68,8 +69,9 @@ class RunningServer final : public Server {
   }
 
   // After Listen().
-  void OfferTakeOver(std::vector<takeover::Place> places) {
+  void OfferTakeOver(std::vector<takeover::Place> places, std::function<void()> on_relieved) {
     if (places.empty()) return;
+    on_relieved_ = std::move(on_relieved);
     offer_ = std::make_unique<takeover::Offer>(std::move(places), [this] { Relieve(); });
     offer_watch_ = core_->runtime().Watch(offer_->fd(), [this] { offer_->OnReadable(); });
   }
@@ -166,6 +168,7 @@ class RunningServer final : public Server {
       if (listening.listener->Retire()) core_->runtime().Unlisten(listening.id);
     }
     relieved_.store(true, std::memory_order_release);
+    if (on_relieved_) on_relieved_();
     {
       std::lock_guard lock(mu_);
       relief_runs_ = true;
@@ -189,6 +192,7 @@ class RunningServer final : public Server {
   std::vector<Listening> listening_;
   std::unique_ptr<takeover::Offer> offer_;
   uint64_t offer_watch_ = 0;
+  std::function<void()> on_relieved_;
   std::atomic<bool> relieved_{false};
   std::string inproc_address_;  // once somebody has asked for a channel
   std::mutex mu_;
@@ -215,6 +219,9 @@ struct ServerBuilder::Plan {
   internal::ServerInterceptorFactories interceptors;
   std::shared_ptr<Runtime> runtime;
   bool take_over = false;
+  std::function<void()> on_relieved;
+  takeover::KeptSockets kept;
+  std::function<void(const std::string&, int)> keep;
   AuthorizationPolicy authorization;
   std::string error;
 
@@ -222,11 +229,11 @@ struct ServerBuilder::Plan {
     std::vector<std::shared_ptr<Listener>> listeners;
     std::vector<takeover::Place> places;  // that can be handed over
   };
-  absl::StatusOr<Bound> Bind() const;
+  absl::StatusOr<Bound> Bind();
 };
 
-// Listens at each address, in the place of a running server where that lets us.
-absl::StatusOr<ServerBuilder::Plan::Bound> ServerBuilder::Plan::Bind() const {
+// Listens at each address: with a socket that was passed, or in the place of a running server where that lets us.
+absl::StatusOr<ServerBuilder::Plan::Bound> ServerBuilder::Plan::Bind() {
   std::vector<Address> addresses;
   for (const Port& port : ports) {
     absl::StatusOr<Address> address = ParseAddress(port.address);
@@ -236,13 +243,21 @@ absl::StatusOr<ServerBuilder::Plan::Bound> ServerBuilder::Plan::Bind() const {
   takeover::Succession succession(addresses);
   Bound bound;
   std::vector<size_t> taken;  // which of the places
+  std::vector<std::pair<size_t, Listener*>> fresh;  // by port: bound here, for somebody to keep
   for (size_t i = 0; i < addresses.size(); ++i) {
     const auto wrong = [&](const absl::Status& why) {
       return absl::Status(why.code(), Cat("cannot listen on ", ports[i].address, ": ", MessageOf(why)));
     };
+    absl::StatusOr<std::unique_ptr<Listener>> adopted = kept.Take(addresses[i]);
+    if (!adopted.ok()) return wrong(adopted.status());
+    if (*adopted != nullptr) {
+      bound.listeners.push_back(*std::move(adopted));
+      continue;
+    }
     absl::StatusOr<std::unique_ptr<Listener>> listener = ipcrpc::Listen(addresses[i]);
     if (listener.ok()) {
       bound.listeners.push_back(*std::move(listener));
+      if (keep) fresh.emplace_back(i, bound.listeners.back().get());
       if (!take_over || bound.listeners.back()->handles().empty()) continue;
       absl::StatusOr<takeover::Place> place = takeover::MakePlace(bound.listeners.back(), nullptr);
       if (!place.ok()) return wrong(place.status());
@@ -260,9 +275,14 @@ absl::StatusOr<ServerBuilder::Plan::Bound> ServerBuilder::Plan::Bind() const {
       return wrong(listener.status());
     }
   }
+  RETURN_IF_ERROR(kept.CheckAllTaken());
   std::vector<takeover::Place*> confirmed;
   for (const size_t i : taken) confirmed.push_back(&bound.places[i]);
   RETURN_IF_ERROR(succession.Confirm(confirmed));
+  // Once nothing can fail any more: else they would stay with nobody to serve them.
+  for (const auto& [port, listener] : fresh) {
+    if (const int socket = takeover::KeepSocketOf(*listener); socket >= 0) keep(ports[port].address, socket);
+  }
   return bound;
 }
 
@@ -313,13 +333,24 @@ ServerBuilder& ServerBuilder::SetRuntime(std::shared_ptr<Runtime> runtime) {
   return *this;
 }
 
+ServerBuilder& ServerBuilder::AdoptListeningSocket(UniqueFd socket) {
+  plan_->kept.Add(std::move(socket));
+  return *this;
+}
+
+ServerBuilder& ServerBuilder::KeepListeningSockets(std::function<void(const std::string& address, int socket)> keep) {
+  plan_->keep = std::move(keep);
+  return *this;
+}
+
 ServerBuilder& ServerBuilder::SetAuthorizationPolicy(AuthorizationPolicy policy) {
   plan_->authorization = std::move(policy);
   return *this;
 }
 
-ServerBuilder& ServerBuilder::SetTakeOver(bool allowed) {
+ServerBuilder& ServerBuilder::SetTakeOver(bool allowed, std::function<void()> on_relieved) {
   plan_->take_over = allowed;
+  plan_->on_relieved = std::move(on_relieved);
   return *this;
 }
 
@@ -369,6 +400,10 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
     plan_->error = "SetTakeOver() needs a runtime with threads: who is relieved shuts down by itself";
     return nullptr;
   }
+  if (plan_->take_over && plan_->keep) {
+    plan_->error = "KeepListeningSockets() and SetTakeOver(true) exclude each other: an address is kept, or handed over";
+    return nullptr;
+  }
   absl::StatusOr<Plan::Bound> bound = plan_->Bind();
   if (!bound.ok()) {
     plan_->error = std::string(MessageOf(bound.status()));
@@ -377,7 +412,7 @@ std::unique_ptr<Server> ServerBuilder::BuildAndStart() {
   auto core = std::make_shared<rpc::ServerCore>(std::move(methods), plan_->limits, std::move(plan_->interceptors), runtime);
   auto server = std::make_unique<RunningServer>(std::move(core), std::move(own), health);
   server->Listen(bound->listeners);
-  server->OfferTakeOver(std::move(bound->places));
+  server->OfferTakeOver(std::move(bound->places), plan_->on_relieved);
   for (const Plan::Port& port : plan_->ports) {
     if (port.selected != nullptr) *port.selected = 1;
   }

@@ -46,6 +46,9 @@ absl::Status ClearName(const std::string& path) {
   return absl::OkStatus();
 }
 
+// A long path was, which says nothing of where it is.
+bool IsBoundThroughFd(std::string_view bound) { return bound.starts_with("/proc/self/fd/"); }
+
 absl::StatusOr<UniqueFd> NewListenSocket(int type) {
   UniqueFd fd(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "cannot make a unix socket");
@@ -230,7 +233,7 @@ absl::StatusOr<UnixConnection> ConnectToName(const Address& address, UnixSocketK
 struct UnixListenSocket::State {
   UniqueFd fd;
   std::string place;
-  FileOptions options;
+  std::optional<FileOptions> options;  // where the file is ours to give them to
   bool is_file = false;  // whose name is ours to remove
   dev_t device = 0;      // of the file, to remove no other's
   ino_t inode = 0;
@@ -252,7 +255,7 @@ struct UnixListenSocket::State {
       static auto* const binding = new std::mutex;
       const std::lock_guard one_at_a_time(*binding);
       RETURN_IF_ERROR(ClearName(place));
-      ASSIGN_OR_RETURN(fd, BindFile(place, type, options));
+      ASSIGN_OR_RETURN(fd, BindFile(place, type, options.value_or(FileOptions())));
       NoteFile();
     }
     return absl::OkStatus();
@@ -271,11 +274,15 @@ struct UnixListenSocket::State {
       const size_t length = size - offsetof(sockaddr_un, sun_path);
       same = length == place.size() && std::string_view(name.sun_path + 1, length - 1) == std::string_view(place).substr(1);
     } else if (socket) {
-      // A long path was bound through /proc/self/fd, which says nothing here.
       const std::string_view bound(name.sun_path);
-      same = bound == place || bound.starts_with("/proc/self/fd/");
+      same = bound == place || (place.size() >= sizeof name.sun_path && IsBoundThroughFd(bound));
+      struct stat info;
+      const bool reachable = lstat(place.c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
+      if (same && !reachable) return absl::FailedPreconditionError(Cat("the file of the socket ", place, " is gone"));
     }
     if (!same) return absl::FailedPreconditionError(Cat("what was handed over does not listen at ", place));
+    // One that waits in accept() would keep its thread from all else.
+    if (fcntl(fd.get(), F_SETFL, O_RDWR | O_NONBLOCK) != 0) return absl::ErrnoToStatus(errno, Cat("the socket of ", place));
     return absl::OkStatus();
   }
 };
@@ -347,17 +354,20 @@ absl::StatusOr<std::unique_ptr<UnixListenSocket>> UnixListenSocket::Adopt(const 
                                                                           std::vector<UniqueFd> handles) {
   auto state = std::make_unique<State>();
   ASSIGN_OR_RETURN(Name name, NameOf(address, kind));
-  if (handles.size() != (name.base.empty() ? 1 : 2)) {
+  const size_t most = name.base.empty() ? 1 : 2;
+  if (handles.empty() || handles.size() > most) {
     return absl::FailedPreconditionError(Cat(handles.size(), " descriptors were handed over for ", name.place));
   }
   state->place = std::move(name.place);
-  if (!name.base.empty()) {
+  state->fd = std::move(handles[0]);
+  RETURN_IF_ERROR(state->CheckAdopted(kind.type));
+  if (handles.size() == 2) {
     ASSIGN_OR_RETURN(state->options, FileOptionsOf(address));
     ASSIGN_OR_RETURN(state->lock, NameLock::Adopt(name.base, std::move(handles[1])));
     state->lock->Abandon();
+  } else if (!name.base.empty()) {
+    ASSIGN_OR_RETURN(state->lock, NameLock::Take(name.base, address.kind == Address::Kind::kName));
   }
-  state->fd = std::move(handles[0]);
-  RETURN_IF_ERROR(state->CheckAdopted(kind.type));
   state->spare = SpareDescriptor();
   return std::unique_ptr<UnixListenSocket>(new UnixListenSocket(std::move(state)));
 }
@@ -376,7 +386,7 @@ absl::Status UnixListenSocket::Own() {
   // A second listen() changes whom SO_PEERCRED names to those who connect.
   if (listen(state_->fd.get(), kBacklog) != 0) return BindError(errno, state_->place);
   if (state_->lock != nullptr) {
-    RETURN_IF_ERROR(ApplyOptions(state_->place, state_->options));
+    if (state_->options) RETURN_IF_ERROR(ApplyOptions(state_->place, *state_->options));
     RETURN_IF_ERROR(state_->lock->Own());
   }
   state_->NoteFile();

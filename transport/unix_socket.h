@@ -51,7 +51,8 @@ class UnixListenSocket {
   // What a successor needs to listen in our place: the socket, and the lock where the name has one. Borrowed.
   std::vector<int> handles() const;
   // Listens with the handles of another process, which goes on listening with them too. FAILED_PRECONDITION: they are not
-  // those of this address.
+  // those of this address. The socket alone, of a name with a lock, is one of a process that keeps it and serves nobody: the lock is
+  // taken, with the errors of Bind(), and the file has the permissions that it has.
   static absl::StatusOr<std::unique_ptr<UnixListenSocket>> Adopt(const Address& address, UnixSocketKind kind,
                                                                  std::vector<UniqueFd> handles);
   static absl::StatusOr<std::unique_ptr<UnixListenSocket>> AdoptBeside(const std::string& place, int type, UniqueFd socket);

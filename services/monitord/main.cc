@@ -1,20 +1,16 @@
 // ipcrpc-monitord: the live state of the machine and its network, served by RPC.
-#include <signal.h>
 #include <stdlib.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "ipcrpc/ext/proto_server_reflection_plugin.h"
-#include "ipcrpc/ipcrpc.h"
+#include "ipcrpc/daemon.h"
 #include "services/monitor/kernel_events_service.h"
 #include "services/monitor/monitor_snapshots.h"
 #include "services/monitor/net_events_service.h"
@@ -38,12 +34,11 @@ struct Options {
   int netlink_buffer = 16 << 20;
   uint64_t verify_interval_ms = 60'000;
   bool process_events = false;
+  bool only_standard_io = false;  // whoever started us hears our standard error, and wants none of it
 };
 
 // Of messages, for each change that the history may hold.
 constexpr size_t kHistoryBytesPerChange = 512;
-
-void Say(const std::string& text) { std::fprintf(stderr, "ipcrpc-monitord: %s\n", text.c_str()); }
 
 // Schemes whose addresses are no places that others find.
 const std::set<std::string> kInherited = {"socketpair", "pipe", "exec", "stdio"};
@@ -57,16 +52,8 @@ std::string NameIn(const std::string& address) {
   return rest.starts_with('@') ? "" : rest;  // abstract names have no permissions, and no directory
 }
 
-// Everybody on the machine may ask, unless the address says otherwise.
-std::string WithMode(const std::string& address) {
-  if (NameIn(address).empty()) return address;
-  const size_t query = address.find('?');
-  if (query == std::string::npos) return address + "?mode=0666";
-  return address.find("mode=", query) == std::string::npos ? address + "&mode=0666" : address;
-}
-
-// What snapshots are called after: the first address that is a name or a path; "" when who asks alone gets to know of this
-// process.
+// What snapshots are called after: the first address that is a name or a path; "" when who asks alone gets to
+// know of this process.
 std::string SnapshotBase(const std::vector<std::string>& addresses) {
   for (const std::string& address : addresses) {
     if (const std::string name = NameIn(address); !name.empty()) return name;
@@ -82,14 +69,8 @@ std::string IntervalError(uint64_t ms) {
   return ms >= 10 && ms <= kTimeUnits.at("d") ? "" : "expected 10ms to 1d";
 }
 
-int Serve(const Options& options) {
-  // Before the first thread, so that all inherit it: the signals are this thread's, by sigwait.
-  sigset_t ends;
-  sigemptyset(&ends);
-  sigaddset(&ends, SIGTERM);
-  sigaddset(&ends, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
-
+int Serve(Daemon& daemon, const Options& options) {
+  const auto warn = [&](const std::string& text) { daemon.Log(LogSeverity::kWarning, text); };
   NetMonitor::Options net_options;
   net_options.netns = options.netns;
   net_options.store.history_events_max = options.history;
@@ -97,56 +78,42 @@ int Serve(const Options& options) {
   net_options.collector.receive_buffer_bytes = options.netlink_buffer;
   net_options.collector.verify_interval = std::chrono::milliseconds(options.verify_interval_ms);
   auto net_monitor = NetMonitor::Start(
-      net_options, [](const absl::Status& problem) { Say(std::string(problem.message())); });
+      net_options, [&](const absl::Status& problem) { warn(std::string(problem.message())); });
   if (!net_monitor.ok()) {
-    Say(std::string(net_monitor.status().message()));
+    daemon.Log(LogSeverity::kError, std::string(net_monitor.status().message()));
     return 1;
   }
   NetEventsService net_events(net_monitor->get());
   SystemStatusService system_status;
   KernelEventsService kernel_events(options.process_events);
-
-  reflection::InitProtoReflectionServerBuilderPlugin();
-  ServerBuilder builder;
-  for (const std::string& address : options.addresses) builder.AddListeningPort(WithMode(address));
-  builder.RegisterService(&system_status).RegisterService(&net_events).RegisterService(&kernel_events);
-  const std::unique_ptr<Server> server = builder.BuildAndStart();
-  if (server == nullptr) {
-    Say(builder.error());
-    return 1;
-  }
   std::optional<MonitorSnapshots> snapshots;
-  if (options.snapshots) {
-    snapshots.emplace(
-        net_monitor->get(),
-        MonitorSnapshots::Options{.base = options.snapshot_base,
-                                  .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
-        &Say);
-  }
-  bool quiet = true;
-  for (const std::string& address : options.addresses) {
-    if (address.starts_with("stdio:")) continue;  // its client knows, and has the same standard error
-    Say("listening on " + address);
-    quiet = false;
-  }
-  if (!quiet && !(*net_monitor)->warning().empty()) Say((*net_monitor)->warning());
 
-  std::thread signalled([&] {
-    int signal;
-    sigwait(&ends, &signal);
+  // Everybody on the machine may ask, unless the address says otherwise.
+  for (const std::string& address : options.addresses) daemon.Listen(address, "mode=0666");
+  daemon.Register(&system_status).Register(&net_events).Register(&kernel_events);
+  daemon.OnStart([&](Server&) {
+    if (options.snapshots) {
+      snapshots.emplace(net_monitor->get(),
+                        MonitorSnapshots::Options{
+                            .base = options.snapshot_base,
+                            .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
+                        warn);
+    }
+    if (!options.only_standard_io && !(*net_monitor)->warning().empty()) warn((*net_monitor)->warning());
+    return Status::OK;
+  });
+  daemon.OnStop([&] {
     snapshots.reset();
     (*net_monitor)->Shutdown();
     system_status.Close();
     kernel_events.Close();
-    server->Shutdown(std::chrono::steady_clock::now() + kDrain);
   });
-  server->Wait();  // for that, or for the only client to hang up
-  pthread_kill(signalled.native_handle(), SIGTERM);
-  signalled.join();
-  return 0;
+  // Monitors may be many, as long as their addresses differ.
+  return daemon.SetDrain(kDrain).SetOneInstance(false).Run();
 }
 
 int Main(int argc, char** argv) {
+  Daemon daemon("ipcrpc-monitord");
   CLI::App app(
       "Serves the live state of this machine (ipcrpc.monitor.v1.SystemStatus), of its network "
       "(ipcrpc.monitor.v1.NetEvents), and what the kernel tells of devices and processes "
@@ -160,7 +127,8 @@ int Main(int argc, char** argv) {
       ->take_all()
       ->type_name("ADDRESS");
   app.add_flag("--stdio", standard_io,
-               "--listen stdio:, for whoever started this, as in exec:'ipcrpc-monitord --stdio'; alone, it publishes no "
+               "--listen stdio:, for whoever started this, as in exec:'ipcrpc-monitord --stdio'; alone, it "
+               "publishes no "
                "snapshots unless --snapshots names them, and ends when its client hangs up");
   app.add_option("--runtime-dir", runtime_dir,
                  "Directory of the names; else $IPCRPC_RUNTIME_DIR, $XDG_RUNTIME_DIR/ipcrpc or /run/ipcrpc")
@@ -175,24 +143,27 @@ int Main(int argc, char** argv) {
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->check([](const std::string& ms) { return IntervalError(std::stoull(ms)); })
       ->option_text("TIME");
-  app.add_option("--netns", options.netns,
-                 "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
-                 "a path with a slash; needs CAP_SYS_ADMIN")
+  app.add_option(
+         "--netns", options.netns,
+         "A network namespace to look into beside our own, any number of times: a name of `ip netns`, or "
+         "a path with a slash; needs CAP_SYS_ADMIN")
       ->take_all()
       ->type_name("NAME");
   app.add_option("--history", options.history,
                  "How many changes are kept for watchers and for lists of the past; 16384 if left out")
       ->check(CLI::Range(1, 10'000'000))
       ->type_name("CHANGES");
-  app.add_option("--netlink-buffer", options.netlink_buffer,
-                 "Room for notifications that we have not yet read; what is more is lost, told, and made good "
-                 "by reading everything anew; 16MB if left out")
+  app.add_option(
+         "--netlink-buffer", options.netlink_buffer,
+         "Room for notifications that we have not yet read; what is more is lost, told, and made good "
+         "by reading everything anew; 16MB if left out")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::Range(1, 1 << 30))
       ->option_text("SIZE");
-  app.add_option("--verify-interval", options.verify_interval_ms,
-                 "How long after a change everything is read anew, to find what the kernel did not announce (ten "
-                 "times that when nothing changes); 0s = never; 1m if left out")
+  app.add_option(
+         "--verify-interval", options.verify_interval_ms,
+         "How long after a change everything is read anew, to find what the kernel did not announce (ten "
+         "times that when nothing changes); 0s = never; 1m if left out")
       ->transform(CLI::AsNumberWithUnit(kTimeUnits, CLI::AsNumberWithUnit::UNIT_REQUIRED))
       ->option_text("TIME");
   app.add_flag("--process-events", options.process_events,
@@ -202,7 +173,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    Say(std::string(error.what()) + " (see ipcrpc-monitord --help)");
+    daemon.Log(LogSeverity::kError, std::string(error.what()) + " (see ipcrpc-monitord --help)");
     return 2;
   }
   if (standard_io) options.addresses.push_back("stdio:");
@@ -210,7 +181,10 @@ int Main(int argc, char** argv) {
   if (options.addresses.empty()) options.addresses.push_back("shm:monitor");
   if (options.snapshot_base.empty()) options.snapshot_base = SnapshotBase(options.addresses);
   options.snapshots = !no_snapshots && !options.snapshot_base.empty();
-  return Serve(options);
+  options.only_standard_io =
+      std::all_of(options.addresses.begin(), options.addresses.end(),
+                  [](const std::string& address) { return address.starts_with("stdio:"); });
+  return Serve(daemon, options);
 }
 
 }  // namespace

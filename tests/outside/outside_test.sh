@@ -26,3 +26,4 @@ cp -r "$project" "$work/project"
   -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=Debug
 "$cmake" --build "$work/build" -j 2
 "$work/build/greet"
+"$work/build/hosted"

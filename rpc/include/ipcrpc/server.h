@@ -16,6 +16,7 @@
 #include "ipcrpc/status.h"
 #include "ipcrpc/support/client_interceptor.h"
 #include "ipcrpc/support/server_interceptor.h"
+#include "ipcrpc/unique_fd.h"
 
 namespace ipcrpc {
 
@@ -143,7 +144,17 @@ class IPCRPC_EXPORT ServerBuilder {
   // Hot restart. Where a living server of the same user has an address of this one, and was made with this too, this one takes
   // all its addresses over instead of failing; and this one lets a successor do so. The one that is relieved goes on
   // until its successor is ready, then finishes its calls; no client is refused, and no call lost. See docs/operations.md.
-  ServerBuilder& SetTakeOver(bool allowed);
+  // `on_relieved`, if given, is called once when a successor has taken over, before Wait() returns. On a thread of the runtime:
+  // it must not block.
+  ServerBuilder& SetTakeOver(bool allowed, std::function<void()> on_relieved = {});
+
+  // A listening socket that another process keeps, such as a service manager: the address that it is bound at (a unix: or shm: one) is
+  // served with it instead of being bound, and stays when this server goes, also as a file with its permissions. One that is bound at
+  // none of the addresses is an error of BuildAndStart(). Such an address cannot be taken over by a successor.
+  ServerBuilder& AdoptListeningSocket(UniqueFd socket);
+  // `keep` is given each listening socket that BuildAndStart() binds and that another process may keep: what it duplicates or sends
+  // away can be adopted later. Those addresses, too, stay when this server goes. Not together with SetTakeOver().
+  ServerBuilder& KeepListeningSockets(std::function<void(const std::string& address, int socket)> keep);
 
   // Who may call what, on all addresses of the server; see authorization.h. It stands over the rules of the .proto's
   // (ipcrpc/options.proto), which hold without it, too. Replaces the one of before. BuildAndStart() looks its names up and takes a
