@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "ipcrpc/ipcrpc.h"
@@ -56,6 +57,21 @@ TEST_F(DaemonTest, EndsAtSigtermAndSigint) {
     EXPECT_THAT(daemon->Wait(), Optional(0));
     EXPECT_TRUE(manager_.directory().empty()) << "something is left behind";
   }
+}
+
+TEST_F(DaemonTest, IsNotHealthyWhileItStopsAndServesUntilOnStopReturns) {
+  const std::string fifo = Fifo("stop");
+  auto daemon = manager_.Start({"unix:sensor", "--stop-waits-for", fifo});
+  manager_.Await("READY");
+  EXPECT_EQ(HealthAt("unix:sensor"), "SERVING");
+  daemon->Signal(SIGTERM);
+  manager_.Await("STOPPING");
+  // Health is told after the manager.
+  while (HealthAt("unix:sensor") == "SERVING") std::this_thread::yield();
+  EXPECT_EQ(HealthAt("unix:sensor"), "NOT_SERVING");
+  EXPECT_EQ(CallBytes("unix:sensor", "/test/Echo", "1").text, "1");
+  Release(fifo);
+  EXPECT_THAT(daemon->Wait(), Optional(0));
 }
 
 TEST_F(DaemonTest, LetsCallsEndByThemselves) {

@@ -119,6 +119,8 @@ int main(int argc, char** argv) {
       daemon.OnStart([path = value()](ipcrpc::Server&) { return Load(path); });
     } else if (argument == "--close") {
       daemon.OnStop([&service] { service.EndWaiting(); });
+    } else if (argument == "--stop-waits-for") {
+      daemon.OnStop([fifo = value()] { close(open(fifo.c_str(), O_RDONLY | O_CLOEXEC)); });
     } else if (argument == "--many") {
       daemon.SetOneInstance(false);
     } else if (argument == "--keep") {

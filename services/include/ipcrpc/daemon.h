@@ -99,9 +99,8 @@ class IPCRPC_EXPORT Daemon {
   //
   // The server also has the health service, whose "" is NOT_SERVING from the moment that it is to stop, and
   // reflection. A service manager ($NOTIFY_SOCKET) is told READY, RELOADING, STOPPING and STATUS, and, where
-  // it asks for that
-  // ($WATCHDOG_USEC), twice in that time that the server lives: whenever a call to its own health service
-  // came back.
+  // it asks for that ($WATCHDOG_USEC), twice in that time that the server lives: whenever a call to its own
+  // health service came back.
   int Run();
 
   // As SIGTERM does. Any thread; a second time: as a second signal. Never blocks.
