@@ -35,8 +35,8 @@ Status ClientCallCore::Prepare(const OutgoingMessage* message) {
     return Status(StatusCode::FAILED_PRECONDITION,
                   "the channel was made before this process was forked; the child has to make its own");
   }
-  if (Status wrong = rpc::AppendMetadata(initial_block_, EntryKind::kInitialMetadata, context_.send_metadata_); !wrong.ok()) {
-    return wrong;
+  if (!context_.send_metadata_.empty()) {
+    if (Status wrong = rpc::AppendMetadata(initial_block_, EntryKind::kInitialMetadata, context_.send_metadata_); !wrong.ok()) return wrong;
   }
   if (!context_.authority_.empty()) rpc::AppendEntry(initial_block_, EntryKind::kAuthority, {}, context_.authority_);
   if (initial_block_.size() + rpc::EntryBytes({}, method_.name()) > rpc::kMaxBlockBytes) {
