@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <barrier>
+#include <deque>
 #include <fstream>
+#include <latch>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -132,13 +135,64 @@ void MeasureThreads(Sample& sample, const std::vector<std::function<void()>>& ca
   meter.Stop(elapsed);
 }
 
-void MeasureIdle(Sample& sample) {
+namespace {
+
+void SleepFor(uint64_t ticks, const Sample& sample) {
+  usleep(static_cast<useconds_t>(static_cast<double>(ticks) / sample.ticks_per_us));
+}
+
+// One of the calls that are under way: its end begins the next.
+struct Flight {
+  enum class Phase { kWarmUp, kMeasured, kOver };
+
+  void Begin() {
+    began = Now();
+    call([this] { End(); });
+  }
+  void End() {
+    const Phase phase_now = phase->load(std::memory_order_relaxed);
+    if (phase_now == Phase::kMeasured) latency.Add(Now() - began);
+    if (phase_now == Phase::kOver) {
+      landed->count_down();
+    } else {
+      Begin();
+    }
+  }
+
+  const BeginCall& call;
+  const std::atomic<Phase>* phase;
+  std::latch* landed;
+  uint64_t began = 0;
+  Histogram latency = {};
+};
+
+}  // namespace
+
+void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls) {
   Meter meter(sample);
-  const auto sleep = [&](uint64_t ticks) { usleep(static_cast<useconds_t>(static_cast<double>(ticks) / sample.ticks_per_us)); };
-  sleep(sample.warmup_ticks);
+  std::atomic<Flight::Phase> phase{Flight::Phase::kWarmUp};
+  std::latch landed(static_cast<std::ptrdiff_t>(calls.size()));
+  std::deque<Flight> flights;
+  for (const BeginCall& call : calls) flights.push_back({.call = call, .phase = &phase, .landed = &landed});
+  for (Flight& flight : flights) flight.Begin();
+  SleepFor(sample.warmup_ticks, sample);
   meter.Start();
   const uint64_t began = Now();
-  sleep(sample.measure_ticks);
+  phase = Flight::Phase::kMeasured;
+  SleepFor(sample.measure_ticks, sample);
+  const uint64_t elapsed = Now() - began;
+  phase = Flight::Phase::kOver;
+  meter.Stop(elapsed);
+  landed.wait();
+  for (const Flight& flight : flights) sample.latency.Merge(flight.latency);
+}
+
+void MeasureIdle(Sample& sample) {
+  Meter meter(sample);
+  SleepFor(sample.warmup_ticks, sample);
+  meter.Start();
+  const uint64_t began = Now();
+  SleepFor(sample.measure_ticks, sample);
   meter.Stop(Now() - began);
 }
 

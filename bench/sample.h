@@ -26,6 +26,7 @@ struct Order {
   Pattern pattern = Pattern::kUnary;
   uint32_t bytes = 64;       // payload of each message
   uint32_t threads = 1;      // that call, on one connection
+  uint32_t in_flight = 0;    // calls under way at once, without a thread for each; 0: calls that block
   uint32_t connections = 1;  // each call takes one of them
   bool skewed = false;       // 95 of 100 calls on the first four connections, else all alike
   bool count = false;        // system calls and allocations as well, which costs time
@@ -104,6 +105,9 @@ void Measure(Sample& sample, Call&& call) {
 
 // The same from as many threads as there are calls.
 void MeasureThreads(Sample& sample, const std::vector<std::function<void()>>& calls);
+// As many calls under way all the time as there are functions, of which each begins one and has `ended` called, by any thread.
+using BeginCall = std::function<void(std::function<void()> ended)>;
+void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls);
 // No call at all for the measured time.
 void MeasureIdle(Sample& sample);
 

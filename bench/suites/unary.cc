@@ -1,4 +1,5 @@
-// A call at a time: sizes and placements beside floors and rivals; threads on one channel; what a call takes besides time.
+// A call at a time: sizes and placements beside floors and rivals; threads on one channel, calls in flight; what a call
+// takes besides time.
 #include "bench/bare.h"
 #include "bench/cache_line.h"
 #include "bench/ring_echo.h"
@@ -19,6 +20,8 @@ constexpr char kOneThread[] = ", 1 thread";
 constexpr char k64B[] = "unary 64 B";
 constexpr char k1MiB[] = "unary 1 MiB";
 constexpr char kThreads[] = "threads on one channel, unary 64 B";
+constexpr char kOneInFlight[] = ", 1 in flight";
+constexpr char kInFlight[] = "calls in flight by callbacks, unary 64 B";
 constexpr char kCounts[] = "what a unary call takes besides time";
 
 Row CacheLineRow() { return Floor(kCacheLine, CacheLinePingPong, kRingSpin); }
@@ -86,6 +89,19 @@ void AddThreads(const Setup& setup, Report& report) {
   AddTable(setup, report, std::move(table));
 }
 
+void AddInFlight(const Setup& setup, Report& report) {
+  Table table = {kInFlight, Placement::kFree, &ThroughputShape("calls"), {}};
+  for (const System& system : setup.systems) {
+    if (system.name != kShm && system.name != kUnix && system.name != kGrpcCallback) continue;
+    for (const uint32_t calls : {1u, 4u, 16u, 64u}) {
+      Row row = RowOf(system, {.in_flight = calls}, system.name + kOneInFlight);
+      row.name = calls == 1 ? row.base : system.name + ", " + std::to_string(calls) + " in flight";
+      table.rows.push_back(std::move(row));
+    }
+  }
+  AddTable(setup, report, std::move(table));
+}
+
 // Without payload, so that no string of a message's own is among what is allocated; and with.
 void AddCounts(const Setup& setup, Report& report) {
   Table table = {kCounts, Placement::kTwoCores, &CountsShape(), {}};
@@ -136,6 +152,7 @@ void AddUnary(const Setup& setup, Report& report) {
   AddPlacements(setup, report);
   AddSizes(setup, report);
   AddThreads(setup, report);
+  AddInFlight(setup, report);
   AddCounts(setup, report);
   AddGoals(report);
 }

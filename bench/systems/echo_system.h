@@ -30,7 +30,10 @@ class Connection {
   virtual ~Connection() = default;
   // A call with that id and the payload; the answer is checked. Ends the process when it fails.
   virtual void Echo(uint64_t id) = 0;
-  // The same connection for another thread.
+  // Begins such a call and has `ended` called when it was answered and the answer checked, by any thread. One at a time; the next
+  // may be begun from there.
+  virtual void Begin(uint64_t, std::function<void()> /*ended*/) { Fail("this system's calls block"); }
+  // The same connection for another thread, or for another call at the same time.
   virtual std::unique_ptr<Connection> Share() { Fail("this system's threads share no connection"); }
   virtual std::unique_ptr<MessageStream> Open(Pattern) { Fail("this system has no streams"); }
 };

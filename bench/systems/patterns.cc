@@ -25,6 +25,18 @@ void Threads(Connection& connection, Sample& sample) {
   MeasureThreads(sample, calls);
 }
 
+void InFlight(Connection& connection, Sample& sample) {
+  std::vector<std::unique_ptr<Connection>> shares;
+  std::vector<BeginCall> calls;
+  for (uint32_t i = 0; i < sample.order.in_flight; ++i) {
+    shares.push_back(connection.Share());
+    calls.emplace_back([share = shares.back().get(), turn = std::make_shared<uint64_t>(0)](std::function<void()> ended) {
+      share->Begin(++*turn, std::move(ended));
+    });
+  }
+  MeasureInFlight(sample, calls);
+}
+
 void ManyConnections(const std::vector<std::unique_ptr<Connection>>& connections, Sample& sample) {
   std::minstd_rand random(1);
   uint64_t turn = 0;
@@ -94,6 +106,7 @@ void DrivePattern(EchoSystem& system, const std::string& address, Sample& sample
     case Pattern::kConnect:
     case Pattern::kUnary: break;
   }
+  if (sample.order.in_flight != 0) return InFlight(*connection, sample);
   if (sample.order.threads > 1) return Threads(*connection, sample);
   if (sample.order.connections == 1) return Unary(*connection, sample);
   std::vector<std::unique_ptr<Connection>> connections;

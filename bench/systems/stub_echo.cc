@@ -12,6 +12,9 @@ namespace api = ipcrpc;
 #endif
 
 #include <cstring>
+#include <functional>
+#include <optional>
+#include <utility>
 
 #include "bench/systems/echo_system.h"
 
@@ -150,6 +153,16 @@ class StubConnection final : public Connection {
     if (const api::Status status = stub_->Unary(&context, request_, &response_); !status.ok()) Failed(status);
     CheckAnswer(response_.id(), id, response_.payload(), bytes_);
   }
+  void Begin(uint64_t id, std::function<void()> ended) override {
+    request_.set_id(id);
+    context_.emplace();
+    ended_ = std::move(ended);
+    stub_->async()->Unary(&*context_, &request_, &response_, [this, id](const api::Status& status) {
+      if (!status.ok()) Failed(status);
+      CheckAnswer(response_.id(), id, response_.payload(), bytes_);
+      std::exchange(ended_, nullptr)();
+    });
+  }
   std::unique_ptr<Connection> Share() override { return std::make_unique<StubConnection>(stub_, bytes_); }
   std::unique_ptr<MessageStream> Open(Pattern pattern) override {
     if (pattern == Pattern::kServerStream) return std::make_unique<ServerStream>(*stub_, bytes_);
@@ -161,6 +174,8 @@ class StubConnection final : public Connection {
   const std::shared_ptr<EchoService::Stub> stub_;
   const size_t bytes_;
   bench::Echo request_, response_;
+  std::optional<api::ClientContext> context_;  // of Begin()
+  std::function<void()> ended_;
 };
 
 class StubSystem : public EchoSystem {
