@@ -247,9 +247,10 @@ void CallbackClientCall::StartWrite(const OutgoingMessage& message, bool last) {
   if (!begin_unsent_) return NoteWrite(kWrite, SendMessage(message, last));
   begin_unsent_ = false;
   Status wrong = CheckMessage(message);
-  NoteWrite(kWrite, wrong.ok() ? SendBegin(&message, last ? uint8_t{rpc::kHalfCloses} : uint8_t{0}) : Sending::kClosed);
+  const Sending sent = wrong.ok() ? SendBegin(&message, last ? uint8_t{rpc::kHalfCloses} : uint8_t{0}) : Sending::kClosed;
   ForgetBegin();
   if (!wrong.ok()) End(std::move(wrong));
+  NoteWrite(kWrite, sent);  // the call may be over, and gone
 }
 
 void CallbackClientCall::WritesDone() {
