@@ -152,5 +152,22 @@ TEST_F(MonitordTest, CanUseTheSampleAsItIsAndWithAllThatItMentions) {
   EXPECT_THAT(RefusalOf(whole), HasSubstr("no-such-key: there is no such key"));
 }
 
+TEST_F(MonitordTest, HasAManualOfEachOption) {
+  const std::string refusal = RefusalOf("no-such-key = 1\n");
+  std::string keys = refusal.substr(refusal.find("there are ") + std::string("there are ").size());
+  keys.back() = ',';
+  std::ifstream page(IPCRPC_MONITORD_DIR "/ipcrpc-monitord.8");
+  const std::string manual{std::istreambuf_iterator<char>(page), {}};
+  int options = 0;
+  for (size_t end; (end = keys.find(',')) != std::string::npos; ++options) {
+    const std::string key = keys.substr(keys.find_first_not_of(' '), end - keys.find_first_not_of(' '));
+    EXPECT_TRUE(manual.find(".It Fl -" + key + "\n") != std::string::npos ||
+                manual.find(".It Fl -" + key + " Ar ") != std::string::npos)
+        << key;
+    keys.erase(0, end + 1);
+  }
+  EXPECT_GT(options, 10);
+}
+
 }  // namespace
 }  // namespace ipcrpc::monitor
