@@ -25,6 +25,9 @@ endforeach()
 # Where systemd looks, for the prefixes /usr and /usr/local; not in a multiarch directory.
 set(monitord_units "${PROJECT_SOURCE_DIR}/services/monitord/ipcrpc-monitord")
 install(FILES "${monitord_units}.service" "${monitord_units}.socket" DESTINATION lib/systemd/system)
+# A sample to copy: the daemon reads the file that it is told of.
+install(FILES "${monitord_units}.conf" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+install(FILES "${monitord_units}.8" DESTINATION "${CMAKE_INSTALL_MANDIR}/man8")
 
 configure_package_config_file("${CMAKE_CURRENT_LIST_DIR}/ipcrpcConfig.cmake.in"
   "${PROJECT_BINARY_DIR}/ipcrpcConfig.cmake" INSTALL_DESTINATION "${package_dir}"

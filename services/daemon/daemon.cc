@@ -55,6 +55,7 @@ struct Daemon::State {
   std::vector<std::string> listen_at;  // with what holds besides
   bool one_instance = true;
   bool keep_sockets = false;
+  Status log_fifo;  // what became of it
   std::vector<hosting::PassedSocket> passed = hosting::TakePassedSockets();
   std::chrono::milliseconds drain{10'000};
   std::vector<std::function<Status(Server&)>> on_start;
@@ -83,7 +84,10 @@ Daemon::Daemon(std::string name) : state_(std::make_unique<State>(std::move(name
   }
 }
 
-Daemon::~Daemon() = default;
+Daemon::~Daemon() {
+  // Not with the last copy of the logger, which the library holds.
+  state_->log.fifo().Close();
+}
 
 Daemon& Daemon::Listen(const std::string& address, const std::string& unless_given) {
   state_->addresses.push_back(address);
@@ -118,6 +122,11 @@ Daemon& Daemon::SetKeepSockets(bool keep) {
 
 Daemon& Daemon::SetOneInstance(bool one) {
   state_->one_instance = one;
+  return *this;
+}
+
+Daemon& Daemon::SetLogFifo(const std::string& path) {
+  state_->log_fifo = state_->log.fifo().Open(path, state_->log.name());
   return *this;
 }
 
@@ -171,9 +180,9 @@ bool Daemon::State::Start() {
   if (one_instance && !instance.empty()) builder.AddListeningPort(instance);
   for (const std::string& address : listen_at) builder.AddListeningPort(address);
   UsePassedSockets(instance);
-  server = builder.BuildAndStart();
-  Status started;
-  if (server == nullptr) {
+  Status started = log_fifo;
+  if (started.ok()) server = builder.BuildAndStart();
+  if (started.ok() && server == nullptr) {
     const std::string prefix = "cannot listen on " + instance + ": ";
     const bool second = one_instance && builder.error().starts_with(prefix);
     started = Status(StatusCode::FAILED_PRECONDITION,
@@ -270,6 +279,7 @@ void Daemon::State::BeginStop(bool by_successor) {
   if (by_successor) {
     // The manager takes it for this daemon, which goes on.
     Say(LogSeverity::kInfo, "a successor has taken over");
+    log.fifo().KeepFile();
   } else {
     hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
   }

@@ -52,6 +52,7 @@ void Logger::Log(LogSeverity severity, std::string_view text) const {
   do {
     const std::string_view line = text.substr(0, text.find('\n'));
     lines.append(start).append(line).push_back('\n');
+    fifo_->Write(severity, line);
     text.remove_prefix(std::min(text.size(), line.size() + 1));
   } while (!text.empty());
   // There is nobody to tell when this fails.

@@ -1,6 +1,7 @@
 // The daemon that the tests start: daemon_program ADDRESS… [OPTIONS]. Its calls have bytes for messages:
 //   /test/Echo   answers what it is sent
 //   /test/Wait   lasts until it is cancelled, or the daemon's OnStop
+//   /test/Say    has the daemon log what it is sent, and answers it
 //   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a
 //   writer there; with --no-threads
 //                no other thread comes to relieve it
@@ -25,6 +26,7 @@
 namespace {
 
 bool g_no_threads = false;
+const ipcrpc::Daemon* g_daemon = nullptr;
 
 std::string Text(const ipcrpc::ByteBuffer& buffer) {
   ipcrpc::Slice slice;
@@ -63,6 +65,7 @@ class Call : public ipcrpc::ServerGenericBidiReactor {
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(ipcrpc::Status::CANCELLED);
     if (method_ == "/test/Wait") return waiting_.Add(this);
+    if (method_ == "/test/Say") g_daemon->Log(ipcrpc::LogSeverity::kWarning, Text(message_));
     if (method_ == "/test/Block" && g_no_threads) {
       ipcrpc::FilterSystemCalls({SYS_clone, SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN,
                                 SECCOMP_FILTER_FLAG_TSYNC);
@@ -106,6 +109,7 @@ int main(int argc, char** argv) {
   Anything service;
   const char* const name = getenv("DAEMON_NAME");
   ipcrpc::Daemon daemon(name == nullptr ? "testd" : name);
+  g_daemon = &daemon;
   daemon.builder().RegisterCallbackGenericService(&service);
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -121,6 +125,8 @@ int main(int argc, char** argv) {
       daemon.OnStop([&service] { service.EndWaiting(); });
     } else if (argument == "--stop-waits-for") {
       daemon.OnStop([fifo = value()] { close(open(fifo.c_str(), O_RDONLY | O_CLOEXEC)); });
+    } else if (argument == "--log-fifo") {
+      daemon.SetLogFifo(value());
     } else if (argument == "--many") {
       daemon.SetOneInstance(false);
     } else if (argument == "--keep") {

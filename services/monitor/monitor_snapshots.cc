@@ -72,17 +72,18 @@ void MonitorSnapshots::KeepNet(std::stop_token stop, uint64_t published) {
 
 void MonitorSnapshots::KeepSystem(std::stop_token stop) {
   pthread_setname_np(pthread_self(), "snapshot-system");
-  auto next = steady_clock::now() + status_interval_;
+  auto last = steady_clock::now();  // when it was due
   while (!stop.stop_requested()) {
+    const std::chrono::nanoseconds interval = status_interval_;
     const auto now = steady_clock::now();
-    if (now >= next) {
+    if (now >= last + interval) {
       PublishSystem();
       // By the clock, not by the time that reading took; what was missed is left out.
-      next = std::max(next + status_interval_, steady_clock::now());
+      last = std::max(last + interval, steady_clock::now() - interval);
     } else {
       system_.publisher.Beat();
     }
-    PauseUntil(stop, std::min<steady_clock::time_point>(next, now + kBeat));
+    PauseUntil(stop, std::min<steady_clock::time_point>(last + interval, now + kBeat));
   }
 }
 

@@ -1,6 +1,7 @@
 // The monitor's state in shared memory, for readers that make no call.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -39,6 +40,9 @@ class MonitorSnapshots {
   MonitorSnapshots(NetMonitor* monitor, const Options& options, Report report);
   ~MonitorSnapshots();
 
+  // Holds within a second, counted from when BASE.system was published last. Any thread.
+  void SetStatusInterval(std::chrono::nanoseconds interval) { status_interval_ = interval; }
+
  private:
   // One snapshot that may fail, and has said so already.
   template <typename Message>
@@ -58,7 +62,7 @@ class MonitorSnapshots {
   void PauseUntil(std::stop_token stop, std::chrono::steady_clock::time_point when);
 
   NetMonitor* const monitor_;
-  const std::chrono::nanoseconds status_interval_;
+  std::atomic<std::chrono::nanoseconds> status_interval_;
   const Report report_;
   const SystemReader reader_;
   Snapshot<v1::ListReply> net_;

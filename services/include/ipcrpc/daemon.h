@@ -77,6 +77,14 @@ class IPCRPC_EXPORT Daemon {
   // second one does not start: it says which pid is the first. A successor takes that over with all else.
   Daemon& SetOneInstance(bool one);
 
+  // All that the daemon says goes to this FIFO, too, from now on: a line each, "TIME NAME SEVERITY: text" (UTC),
+  // of at most PIPE_BUF bytes. Nobody need read it, and no thread ever waits for who does: lines are kept as far
+  // as the pipe has room (64 KiB), and where some had none, a line says how many. docs/hosting.md has more.
+  //
+  // Made, for our user and group, where nothing is, and then removed at the end (not when a successor has taken
+  // over). What is no FIFO, or another user's, is an error of Run(). Once, and of a daemon's own.
+  Daemon& SetLogFifo(const std::string& path);
+
   // Callbacks, any number of each, called in this order and one at a time.
   //
   // OnStart: the server listens, and answers calls already; the manager has not been told. Not OK: Run() says
