@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <map>
@@ -22,12 +23,18 @@ namespace {
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
-using testing::MatchesRegex;
 using testing::Optional;
 using Lines = std::vector<std::string>;
 
-constexpr char kTime[] = "20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9][.][0-9]{3}Z";
-constexpr size_t kTimeSize = sizeof "2026-11-28T12:52:15.123Z" - 1;
+constexpr std::string_view kTimeShape = "0000-00-00T00:00:00.000Z";
+constexpr size_t kTimeSize = kTimeShape.size();
+
+// With 0 for each digit.
+std::string ShapeOf(std::string text) {
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }, '0');
+  return text;
+}
 
 // One that comes, reads, and goes when it goes.
 class Reader {
@@ -52,7 +59,7 @@ class Reader {
     EXPECT_TRUE(all.empty() || all.back() == '\n') << "half a line";
     std::istringstream text(all);
     for (std::string line; std::getline(text, line);) {
-      EXPECT_THAT(line.substr(0, kTimeSize), MatchesRegex(kTime));
+      EXPECT_EQ(ShapeOf(line.substr(0, kTimeSize)), kTimeShape);
       lines.push_back(line.substr(std::min(line.size(), kTimeSize + 1)));
     }
     return lines;
@@ -216,7 +223,7 @@ TEST_F(LogFifoTest, LosesNothingUncountedToSlowReadersThatComeAndGo) {
   std::istringstream text(all);
   int next = 0, gaps = 0;
   for (std::string line; std::getline(text, line);) {
-    ASSERT_THAT(line.substr(0, kTimeSize), MatchesRegex(kTime));
+    ASSERT_EQ(ShapeOf(line.substr(0, kTimeSize)), kTimeShape);
     line.erase(0, kTimeSize);
     int count = 0;
     if (sscanf(line.c_str(), " testd warning: %d line", &count) == 1) {
