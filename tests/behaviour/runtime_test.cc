@@ -2,7 +2,9 @@
 #include <poll.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "tests/behaviour/fixture.h"
 
@@ -45,6 +47,45 @@ TEST_P(RuntimeTest, ServesFromTheProgramsOwnLoop) {
   EXPECT_EQ(handled_by.load(), std::this_thread::get_id());
   EXPECT_EQ(runtime->threads(), 0u);
   server->Shutdown();  // drives what is left by itself
+}
+
+TEST_P(RuntimeTest, BlockedHandlersHaveAThreadEachUpToTheCap) {
+  constexpr int kCap = 8, kTooMany = 2, kPollers = 2;
+  Event go;
+  std::atomic<int> blocked{0};
+  service_.talk = [&](ServerContext*, ServerTalk*) {
+    ++blocked;
+    EXPECT_TRUE(go.Wait());
+    return Status::OK;
+  };
+  const auto runtime = ipcrpc::Runtime::WithThreads(kPollers, kCap);
+  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+  ASSERT_NE(server, nullptr);
+  const auto stub = NewStub();
+  std::vector<std::unique_ptr<ClientContext>> contexts;
+  std::vector<std::unique_ptr<ipcrpc::ClientReaderWriter<Msg, Msg>>> streams;
+  for (int i = 0; i < kCap + kTooMany; ++i) {
+    contexts.push_back(std::make_unique<ClientContext>());
+    streams.push_back(stub->Talk(contexts.back().get()));
+  }
+  for (int i = 0; i < kTooMany; ++i) {
+    const Status refused = streams.back()->Finish();
+    EXPECT_EQ(refused.error_code(), StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(refused.error_message(), ::testing::HasSubstr("every worker"));
+    streams.pop_back();
+  }
+  // A connection that cannot be polled has a worker, too.
+  EXPECT_TRUE(Eventually([&] { return blocked >= kCap - 1; })) << blocked;
+  EXPECT_LE(runtime->threads(), size_t{kPollers + kCap + /*housekeeping*/ 1});
+  // What does not block goes on.
+  ClientContext context;
+  Msg response;
+  EXPECT_TRUE(stub->Unary(&context, Number(1), &response).ok());
+  go.Set();
+  int ended = 0;
+  for (const auto& stream : streams) ended += stream->Finish().ok() ? 1 : 0;
+  EXPECT_EQ(ended, blocked);
+  server->Shutdown();
 }
 
 TEST_P(RuntimeTest, WithThreadsItStopsThemAtItsEnd) {
