@@ -67,7 +67,7 @@ TEST_P(CallCost, AllocationsAndPageFaults) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Halves, CallCost,
-                         testing::Values(Half{"client", 3750, /*the call, which a blocking one has on its stack*/ 1},
+                         testing::Values(Half{"client", 3630, /*the call, which a blocking one has on its stack*/ 1},
                                          Half{"server", 4520, 0}, Half{"guarded", 4610, 0}),
                          [](const auto& half) { return std::string(half.param.name); });
 
