@@ -31,6 +31,12 @@ int64_t ResidentBytes() {
 // What buffers and arenas of malloc may still grow by once every thread has made some calls.
 constexpr int64_t kFlatBytes = 8 << 20;
 
+void ExpectFlatSince(int64_t resident) {
+  const int64_t grown = ResidentBytes() - resident;
+  std::printf("    resident memory grew by %lld KiB\n", static_cast<long long>(grown / 1024));
+  EXPECT_LT(grown, kFlatBytes);
+}
+
 TEST_P(Load, SixteenThreadsOnOneChannelGetTheRightAnswers) {
   Start();
   constexpr int kThreads = 16;
@@ -56,7 +62,7 @@ TEST_P(Load, SixteenThreadsOnOneChannelGetTheRightAnswers) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(answered, int64_t{kThreads} * kCalls);
-  EXPECT_LT(ResidentBytes() - resident, kFlatBytes);
+  ExpectFlatSince(resident);
 }
 
 TEST_P(Load, ThreadsWithDeadlinesCancelsAndStreamsMixed) {
@@ -125,7 +131,7 @@ TEST_P(Load, AThousandConcurrentStreams) {
     }
     if (round == 1) resident = ResidentBytes();
   }
-  EXPECT_LT(ResidentBytes() - resident, kFlatBytes);
+  ExpectFlatSince(resident);
   for (int i = 0; i < kStreams; ++i) {
     EXPECT_TRUE(streams[i]->WritesDone());
     EXPECT_TRUE(streams[i]->Read(&message));
