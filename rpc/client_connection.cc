@@ -27,7 +27,7 @@ StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
   if (!TryInsert(stream).done) return nullptr;  // all numbers were used, and a call that began with this one goes on
   // Gone or closed meanwhile: then nobody ends what was inserted after.
   if (gone_.load(std::memory_order_acquire) || closed()) {
-    Erase(stream->id());
+    Erase(*stream);
     return nullptr;
   }
   return stream;
@@ -37,7 +37,7 @@ void ClientConnection::Cancel(const StreamPtr& stream, Status why) {
   const auto code = static_cast<uint32_t>(why.error_code());
   stream->End(std::move(why), {}, /*drop_unread=*/true);
   // Ended, it sends nothing any more: of a call whose begin is not out by now the server never hears.
-  if (Erase(stream->id()) == nullptr || closed() || !ours() || !stream->Published()) return KickHolder();
+  if (!Erase(*stream) || closed() || !ours() || !stream->Published()) return KickHolder();
   SendControl({.type = FrameType::kCancel, .stream = stream->id(), .number = code});
   KickHolder();
   DriveWhileUnsent();
@@ -137,7 +137,7 @@ Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const Fr
   } else if (const auto arrival = stream->OnMessageAndEnd(header, payload, std::move(status), block); arrival != Stream::Arrival::kOk) {
     return Refuse(stream, header, arrival);
   }
-  Erase(stream->id());
+  Erase(*stream);
   return Verdict::kConsumed;
 }
 

@@ -20,7 +20,7 @@ class ClientConnection final : public Connection {
   bool gone() const { return gone_.load(std::memory_order_acquire); }
   // Null when it is gone.
   StreamPtr NewStream(int64_t max_receive_bytes);
-  void Forget(const StreamPtr& stream) { Erase(stream->id()); }
+  void Forget(const StreamPtr& stream) { Erase(*stream); }
   // Ends the call here and tells the server.
   void Cancel(const StreamPtr& stream, Status why);
 

@@ -434,15 +434,15 @@ Connection::Inserted Connection::TryInsert(StreamPtr stream) {
   return {streams_.Insert(std::move(stream)), others};
 }
 
-StreamPtr Connection::Erase(uint32_t id) {
+bool Connection::Erase(const Stream& stream) {
   std::lock_guard lock(table_mu_);
-  return streams_.Erase(id);
+  return streams_.Erase(stream);
 }
 
 void Connection::EraseWhenDrained(const StreamPtr& stream) {
   stream->Linger();
   // Marked first: who sends the last of it after this look erases it.
-  if (stream->Drained()) Erase(stream->id());
+  if (stream->Drained()) Erase(*stream);
 }
 
 std::vector<StreamPtr> Connection::AllStreams() {

@@ -134,7 +134,7 @@ class Connection : public PollTarget {
   void SendHello(uint32_t max_streams);
 
   StreamPtr Find(uint32_t id);
-  StreamPtr Erase(uint32_t id);
+  bool Erase(const Stream& stream);  // false: it has left the table already
   std::vector<StreamPtr> AllStreams();
   size_t stream_count();
   struct Inserted {

@@ -134,7 +134,7 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
       return Verdict::kConsumed;
     case FrameType::kCancel:
       stream->End(Status(StatusCode::CANCELLED, "the client cancelled the call"), {}, /*drop_unread=*/true);
-      Erase(header.stream);
+      Erase(*stream);
       waiting_.erase(header.stream);
       return Verdict::kConsumed;
     default:
@@ -182,8 +182,13 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   if (header.stream == 0 || client_parted_.load(std::memory_order_relaxed)) return Verdict::kFault;
   // A call that is refused stays until its status is on its way.
   StreamPtr stream(new Stream(this, header.stream, core_->limits().max_receive_bytes));
-  const Inserted inserted = TryInsert(stream);
-  if (!inserted.done) return Verdict::kFault;
+  Inserted inserted = TryInsert(stream);
+  if (!inserted.done) [[unlikely]] {
+    // The client may have had the status before its sender here took the call out of the table.
+    if (const StreamPtr before = Find(header.stream); before != nullptr && before->SentItsLast()) Erase(*before);
+    inserted = TryInsert(stream);
+    if (!inserted.done) return Verdict::kFault;
+  }
   // Two threads of a client may publish their calls in another order than they numbered them.
   last_id_ = std::max(last_id_, header.stream);
   if (core_->turns_away()) {
@@ -334,7 +339,7 @@ void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status,
     sent = stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
   }
   if (sent == Stream::Sending::kDone) {
-    Erase(stream->id());
+    Erase(*stream);
   } else {
     EraseWhenDrained(stream);
   }

@@ -196,6 +196,11 @@ bool Stream::Drained() const {
   return out_.empty();
 }
 
+bool Stream::SentItsLast() const {
+  std::lock_guard lock(mu_);
+  return last_taken_ && out_.empty();
+}
+
 // ---- in --------------------------------------------------------------------------------------
 
 Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std::byte> payload) {

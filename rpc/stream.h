@@ -84,6 +84,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   uint32_t begin_order() const;
   // Everything that Send() took is on its way, or never will be.
   bool Drained() const;
+  // Its last frame is on its way, so that nothing more comes of it.
+  bool SentItsLast() const;
   // The call is over here and only sends what waits: see Connection::EraseWhenDrained().
   void Linger() { lingering_.store(true, std::memory_order_seq_cst); }
   bool lingering() const { return lingering_.load(std::memory_order_seq_cst); }

@@ -34,12 +34,12 @@ class StreamTable {
     return true;
   }
 
-  // Null when there is none.
-  StreamPtr Erase(uint32_t id) {
-    if (count_ == 0) return nullptr;
-    size_t hole = Place(id);
-    StreamPtr erased = std::move(slots_[hole]);
-    if (erased == nullptr) return nullptr;
+  // That one, which the caller holds; another of its number stays. False when it is not there.
+  bool Erase(const Stream& stream) {
+    if (count_ == 0) return false;
+    size_t hole = Place(stream.id());
+    if (slots_[hole].get() != &stream) return false;
+    slots_[hole] = nullptr;
     --count_;
     // What was pushed on by collisions moves up, so that no search ends at the hole.
     for (size_t next = After(hole); slots_[next] != nullptr; next = After(next)) {
@@ -48,7 +48,7 @@ class StreamTable {
       if (reaches_hole) slots_[std::exchange(hole, next)] = std::move(slots_[next]);
     }
     if (slots_.size() > kFewest && 16 * count_ < slots_.size()) Resize(slots_.size() / 4);
-    return erased;
+    return true;
   }
 
   template <typename Look>

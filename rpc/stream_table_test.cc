@@ -13,12 +13,12 @@ StreamPtr NewStream(uint32_t id) { return StreamPtr(new Stream(/*connection=*/nu
 TEST(StreamTable, FindsWhatWasInsertedUntilItIsErased) {
   StreamTable table;
   EXPECT_EQ(table.Find(1), nullptr);
-  EXPECT_EQ(table.Erase(1), nullptr);
   const StreamPtr stream = NewStream(1);
+  EXPECT_FALSE(table.Erase(*stream));
   EXPECT_TRUE(table.Insert(stream));
   EXPECT_EQ(table.Find(1), stream.get());
   EXPECT_EQ(table.Find(17), nullptr) << "the same slot, another number";
-  EXPECT_EQ(table.Erase(1), stream);
+  EXPECT_TRUE(table.Erase(*stream));
   EXPECT_EQ(table.Find(1), nullptr);
   EXPECT_EQ(table.size(), 0u);
 }
@@ -27,7 +27,9 @@ TEST(StreamTable, ANumberIsTakenOnce) {
   StreamTable table;
   const StreamPtr first = NewStream(5);
   EXPECT_TRUE(table.Insert(first));
-  EXPECT_FALSE(table.Insert(NewStream(5)));
+  const StreamPtr second = NewStream(5);
+  EXPECT_FALSE(table.Insert(second));
+  EXPECT_FALSE(table.Erase(*second)) << "it is not the one that is there";
   EXPECT_EQ(table.Find(5), first.get());
   EXPECT_EQ(table.size(), 1u);
 }
@@ -47,10 +49,10 @@ TEST(StreamTable, DoesAsAMapDoes) {
         const StreamPtr stream = NewStream(id);
         ASSERT_EQ(table.Insert(stream), map.emplace(id, stream).second);
       } else {
-        const uint32_t id = map.empty() || random() % 8 == 0 ? random() : std::next(map.begin(), random() % std::min<size_t>(map.size(), 8))->first;
-        const auto it = map.find(id);
-        ASSERT_EQ(table.Erase(id), it == map.end() ? nullptr : it->second);
-        if (it != map.end()) map.erase(it);
+        const bool known = !map.empty() && random() % 8 != 0;
+        const StreamPtr stream = known ? std::next(map.begin(), random() % std::min<size_t>(map.size(), 8))->second : NewStream(random());
+        ASSERT_EQ(table.Erase(*stream), known);
+        if (known) map.erase(stream->id());
       }
       ASSERT_EQ(table.size(), map.size());
       if (i % 100 == 0) {
