@@ -211,22 +211,42 @@ TEST_P(Cancel, PassesOnToNestedCallsUnlessSwitchedOff) {
 
 TEST_P(Cancel, DroppingAStreamCancelsIt) {
   Start();
-  Event over;
+  Event collected, emitted, talked;
   service_.collect = [&](ServerContext* context, ServerCollector* reader, Msg*) {
     Msg message;
     while (reader->Read(&message)) {
     }
     EXPECT_TRUE(context->IsCancelled());
-    over.Set();
+    collected.Set();
+    return Status::OK;
+  };
+  service_.emit = [&](ServerContext* context, const Msg*, ServerEmitter* writer) {
+    EXPECT_TRUE(writer->Write(Msg()));
+    EXPECT_TRUE(Eventually([&] { return context->IsCancelled(); }));
+    EXPECT_FALSE(writer->Write(Msg()));
+    emitted.Set();
+    return Status::OK;
+  };
+  service_.talk = [&](ServerContext* context, ServerTalk* stream) {
+    Msg message;
+    while (stream->Read(&message)) stream->Write(message);
+    EXPECT_TRUE(context->IsCancelled());
+    EXPECT_FALSE(stream->Write(message));
+    talked.Set();
     return Status::OK;
   };
   {
-    ClientContext context;
-    Msg response;
-    auto writer = stub_->Collect(&context, &response);
+    ClientContext collect, emit, talk;
+    Msg message;
+    auto writer = stub_->Collect(&collect, &message);
     EXPECT_TRUE(writer->Write(Msg()));
+    auto reader = stub_->Emit(&emit, Msg());
+    EXPECT_TRUE(reader->Read(&message));
+    auto stream = stub_->Talk(&talk);
+    EXPECT_TRUE(stream->Write(Msg()) && stream->Read(&message));
   }
-  EXPECT_TRUE(over.Wait());
+  EXPECT_TRUE(collected.Wait() && emitted.Wait() && talked.Wait());
+  ExpectAlive();
   StopServer();
 }
 
