@@ -107,10 +107,11 @@ TEST_P(CallbackLoad, AReaderThatDoesNotReadStopsItsWriterAlone) {
 
 TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
   StartCallback();
-  ServerReads* reactor = nullptr;
+  std::atomic<ServerReads*> current{nullptr};
   callback_service_.collect = [&](CallbackServerContext*, Msg*) {
-    reactor = new ServerReads;
-    reactor->on_cancel = [mine = reactor] { mine->Finish(Status::OK); };
+    auto* reactor = new ServerReads;
+    reactor->on_cancel = [reactor] { reactor->Finish(Status::OK); };
+    current = reactor;
     return reactor;
   };
   static const Msg message = Data(100'000);
@@ -119,6 +120,7 @@ TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
     ClientWrites writer;
     Msg response;
     std::atomic<int> written{0}, failed{0};
+    current = nullptr;
     writer.on_write = [&](bool ok) {
       if (!ok) return void(++failed);
       ++written;
@@ -128,7 +130,7 @@ TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
     stub_->async()->Collect(&writer.context, &response, &writer);
     writer.StartWrite(&message);
     writer.StartCall();
-    EXPECT_TRUE(Eventually([&] { return written != 0; }) && ComesToRest(written));
+    EXPECT_TRUE(Eventually([&] { return written != 0 && current != nullptr; }) && ComesToRest(written));
     EXPECT_EQ(failed, 0);
     EXPECT_LT(written * 100'000, 8'000'000);
     const auto start = std::chrono::steady_clock::now();
@@ -140,7 +142,8 @@ TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
   };
   EXPECT_EQ(blocked_write(0ms, [](ClientContext& context) { context.TryCancel(); }), StatusCode::CANCELLED);
   EXPECT_EQ(blocked_write(kSlower * 500ms, [](ClientContext&) {}), StatusCode::DEADLINE_EXCEEDED);
-  EXPECT_EQ(blocked_write(0ms, [&](ClientContext&) { reactor->Finish(Status(StatusCode::ABORTED, "returned")); }), StatusCode::ABORTED);
+  const auto returns = [&](ClientContext&) { current.load()->Finish(Status(StatusCode::ABORTED, "returned")); };
+  EXPECT_EQ(blocked_write(0ms, returns), StatusCode::ABORTED);
   EXPECT_THAT(blocked_write(0ms, [&](ClientContext&) { server_->Shutdown(In(0ms)); }),
               ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED));
   StopServer();

@@ -242,7 +242,8 @@ TEST_P(Stream, TheServersHintsAndItsLastWriteHoldNothingBack) {
 
 TEST_P(Stream, StatusReachesTheClientByteForByteInEveryShape) {
   Start();
-  const std::string text = std::string(" \0\x01", 3) + "100 % of %41 \xc3\xa4\n ", details = std::string("\0\xff\xfe", 3) + std::string(2000, '\x80');
+  const std::string text = std::string(" \0\x01", 3) + "100 % of %41 \xc3\xa4\n ";
+  const std::string details = std::string("\0\xff\xfe", 3) + std::string(2000, '\x80');
   const auto end = [&](const Msg& asked) { return Status(static_cast<StatusCode>(asked.number()), text, details); };
   service_.collect = [&](ServerContext*, ServerCollector* reader, Msg* response) {
     Msg message;
