@@ -310,7 +310,9 @@ TEST_P(CallbackEnd, NestedCallsEndWithTheirOuterOne) {
   std::unique_ptr<ClientContext> inner_context;
   const Msg request;
   Msg inner_response;
-  callback_service_.emit = [&](CallbackServerContext*, const Msg*) {
+  const auto deadline = In(60s);
+  callback_service_.emit = [&](CallbackServerContext* context, const Msg*) {
+    EXPECT_LT(std::chrono::abs(context->deadline() - deadline), kSlower * 100ms);
     auto* reactor = new ServerWrites;
     reactor->on_cancel = [reactor] { reactor->Finish(Status::OK); };
     inner_running.Set();
@@ -320,7 +322,7 @@ TEST_P(CallbackEnd, NestedCallsEndWithTheirOuterOne) {
   callback_service_.unary = [&](CallbackServerContext* context, const Msg*, Msg*) {
     auto* reactor = new ServerAnswers;
     inner_context = ClientContext::FromCallbackServerContext(*context);
-    EXPECT_EQ(inner_context->deadline(), context->deadline());
+    EXPECT_LT(std::chrono::abs(inner_context->deadline() - context->deadline()), 1ms);  // of two clocks
     stub_->async()->Emit(inner_context.get(), &request, &inner);
     inner.on_done = [&, reactor](const Status&) {
       inner_context.reset();  // before the call it belongs to is done
@@ -331,12 +333,61 @@ TEST_P(CallbackEnd, NestedCallsEndWithTheirOuterOne) {
   };
   ClientAsker outer;
   Msg response;
+  outer.context.set_deadline(deadline);
   stub_->async()->Unary(&outer.context, &request, &response, &outer);
   outer.StartCall();
   ASSERT_TRUE(inner_running.Wait());
   outer.context.TryCancel();
   EXPECT_EQ(outer.Code(), StatusCode::CANCELLED);
   EXPECT_EQ(inner.Code(), StatusCode::CANCELLED);
+  StopServer();
+}
+
+TEST_P(CallbackEnd, WhatNestedCallsTakeOverCanBeSwitchedOff) {
+  StartCallback();
+  constexpr auto kNone = std::chrono::system_clock::time_point::max();
+  std::chrono::system_clock::time_point inner_deadline;
+  Event inner_running, outer_cancelled;
+  ServerWrites* inner_reactor = nullptr;
+  std::atomic<int> inner_cancels{0};
+  callback_service_.emit = [&](CallbackServerContext* context, const Msg*) {
+    inner_deadline = context->deadline();
+    inner_reactor = new ServerWrites;
+    inner_reactor->on_cancel = [&] { ++inner_cancels; };
+    inner_running.Set();
+    return inner_reactor;
+  };
+  std::unique_ptr<ClientContext> inner_context;
+  const Msg request;
+  ClientReads inner;
+  callback_service_.unary = [&](CallbackServerContext* context, const Msg*, Msg*) {
+    EXPECT_NE(context->deadline(), kNone);
+    auto* reactor = new ServerAnswers;
+    reactor->on_cancel = [&] { outer_cancelled.Set(); };
+    inner_context = ClientContext::FromCallbackServerContext(
+        *context, ipcrpc::PropagationOptions().disable_deadline_propagation().disable_cancellation_propagation());
+    EXPECT_EQ(inner_context->deadline(), kNone);
+    stub_->async()->Emit(inner_context.get(), &request, &inner);
+    inner.on_done = [&, reactor](const Status&) {
+      inner_context.reset();
+      reactor->Finish(Status::OK);
+    };
+    inner.StartCall();
+    return reactor;
+  };
+  ClientAsker outer;
+  Msg response;
+  outer.context.set_deadline(In(60s));
+  stub_->async()->Unary(&outer.context, &request, &response, &outer);
+  outer.StartCall();
+  ASSERT_TRUE(inner_running.Wait());
+  EXPECT_EQ(inner_deadline, kNone);
+  outer.context.TryCancel();
+  EXPECT_EQ(outer.Code(), StatusCode::CANCELLED);
+  ASSERT_TRUE(outer_cancelled.Wait());
+  inner_reactor->Finish(Status(StatusCode::ALREADY_EXISTS, "not cancelled"));
+  EXPECT_EQ(inner.Code(), StatusCode::ALREADY_EXISTS);
+  EXPECT_EQ(inner_cancels, 0);
   StopServer();
 }
 

@@ -4,7 +4,19 @@
 namespace behaviour {
 namespace {
 
-class CallbackLoad : public CallbackTest {};
+class CallbackLoad : public CallbackTest {
+ protected:
+  // Until nothing has been added to this for a while.
+  template <typename Count>
+  static bool ComesToRest(const std::atomic<Count>& count) {
+    Count seen = -1;
+    return Eventually([&] {
+      const Count now = count;
+      std::this_thread::sleep_for(kSlower * 50ms);
+      return std::exchange(seen, now) == now && now == count;
+    });
+  }
+};
 
 TEST_P(CallbackLoad, AThousandStreamsNeedNoThreads) {
   StartCallback();
@@ -74,12 +86,7 @@ TEST_P(CallbackLoad, AReaderThatDoesNotReadStopsItsWriterAlone) {
   reader.StartCall();
   ASSERT_TRUE(Eventually([&] { return written > 0; }));
   // It comes to rest, with a few MB on the way.
-  int64_t seen = -1;
-  EXPECT_TRUE(Eventually([&] {
-    const int64_t now = written;
-    std::this_thread::sleep_for(50ms);
-    return std::exchange(seen, now) == now && now == written;
-  }));
+  EXPECT_TRUE(ComesToRest(written));
   EXPECT_LT(written * 100'000, 8'000'000);
   // Its neighbours go on.
   PingPong neighbour(*stub_, 50);
@@ -100,42 +107,96 @@ TEST_P(CallbackLoad, AReaderThatDoesNotReadStopsItsWriterAlone) {
 
 TEST_P(CallbackLoad, AServerThatDoesNotReadStopsItsWriter) {
   StartCallback();
-  ServerReads* reactor = nullptr;
-  Event begun, cancelled;
+  std::atomic<ServerReads*> current{nullptr};
   callback_service_.collect = [&](CallbackServerContext*, Msg*) {
-    reactor = new ServerReads;
-    reactor->on_cancel = [&] {
-      cancelled.Set();
-      reactor->Finish(Status::OK);
-    };
-    begun.Set();
+    auto* reactor = new ServerReads;
+    reactor->on_cancel = [reactor] { reactor->Finish(Status::OK); };
+    current = reactor;
     return reactor;
   };
-  ClientWrites writer;
-  const Msg message = Data(100'000);
-  Msg response;
-  std::atomic<int> written{0};
-  Event failed;
-  writer.on_write = [&](bool ok) {
-    if (!ok) return failed.Set();
-    ++written;
-    writer.StartWrite(&message);
-  };
-  stub_->async()->Collect(&writer.context, &response, &writer);
-  writer.StartWrite(&message);
-  writer.StartCall();
-  ASSERT_TRUE(begun.Wait());
-  EXPECT_FALSE(failed.Wait(200ms));
-  EXPECT_LT(written * 100'000, 8'000'000);
+  static const Msg message = Data(100'000);
   // The write that waits fails promptly.
-  writer.context.TryCancel();
-  EXPECT_EQ(writer.Code(), StatusCode::CANCELLED);
-  EXPECT_TRUE(failed.set());
-  EXPECT_TRUE(cancelled.Wait());
+  const auto blocked_write = [&](std::chrono::milliseconds deadline, const std::function<void(ClientContext&)>& unblock) {
+    ClientWrites writer;
+    Msg response;
+    std::atomic<int> written{0}, failed{0};
+    current = nullptr;
+    writer.on_write = [&](bool ok) {
+      if (!ok) return void(++failed);
+      ++written;
+      writer.StartWrite(&message);
+    };
+    if (deadline != 0ms) writer.context.set_deadline(In(deadline));
+    stub_->async()->Collect(&writer.context, &response, &writer);
+    writer.StartWrite(&message);
+    writer.StartCall();
+    EXPECT_TRUE(Eventually([&] { return written != 0 && current != nullptr; }) && ComesToRest(written));
+    EXPECT_EQ(failed, 0);
+    EXPECT_LT(written * 100'000, 8'000'000);
+    const auto start = std::chrono::steady_clock::now();
+    unblock(writer.context);
+    const StatusCode code = writer.Code();
+    EXPECT_LT(MsSince(start), kSlower * 1000 + static_cast<double>(deadline.count()));
+    EXPECT_EQ(failed, 1);
+    return code;
+  };
+  EXPECT_EQ(blocked_write(0ms, [](ClientContext& context) { context.TryCancel(); }), StatusCode::CANCELLED);
+  EXPECT_EQ(blocked_write(kSlower * 500ms, [](ClientContext&) {}), StatusCode::DEADLINE_EXCEEDED);
+  const auto returns = [&](ClientContext&) { current.load()->Finish(Status(StatusCode::ABORTED, "returned")); };
+  EXPECT_EQ(blocked_write(0ms, returns), StatusCode::ABORTED);
+  EXPECT_THAT(blocked_write(0ms, [&](ClientContext&) { server_->Shutdown(In(0ms)); }),
+              ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED));
   StopServer();
 }
 
-// Calls from many threads at once, ended in every way.
+TEST_P(CallbackLoad, AServersWriteThatWaitsFailsWhenItsCallEnds) {
+  StartCallback();
+  static const Msg message = Data(100'000);
+  std::atomic<int> written{0}, failed{0}, dones{0};
+  CallbackServerContext* server_context = nullptr;
+  callback_service_.emit = [&](CallbackServerContext* context, const Msg*) {
+    server_context = context;
+    auto* reactor = new ServerWrites;
+    reactor->on_write = [&, reactor](bool ok) {
+      if (!ok) {
+        ++failed;
+        return reactor->Finish(Status::OK);
+      }
+      ++written;
+      reactor->StartWrite(&message);
+    };
+    reactor->on_done = [&] { ++dones; };
+    reactor->StartWrite(&message);
+    return reactor;
+  };
+  int calls = 0;
+  const auto blocked_write = [&](std::chrono::milliseconds deadline, const std::function<void(ClientContext&)>& unblock) {
+    ClientReads reader;
+    const Msg request;
+    written = 0;
+    if (deadline != 0ms) reader.context.set_deadline(In(deadline));
+    stub_->async()->Emit(&reader.context, &request, &reader);
+    reader.AddHold();  // has not done with reading, yet reads nothing
+    reader.StartCall();
+    EXPECT_TRUE(Eventually([&] { return written != 0; }) && ComesToRest(written));
+    EXPECT_EQ(failed, calls);
+    const auto start = std::chrono::steady_clock::now();
+    unblock(reader.context);
+    ++calls;
+    EXPECT_TRUE(Eventually([&] { return dones == calls; }));
+    EXPECT_EQ(failed, calls);
+    EXPECT_LT(MsSince(start), kSlower * 1000 + static_cast<double>(deadline.count()));
+    reader.RemoveHold();
+    return reader.Code();
+  };
+  EXPECT_EQ(blocked_write(0ms, [](ClientContext& context) { context.TryCancel(); }), StatusCode::CANCELLED);
+  EXPECT_EQ(blocked_write(kSlower * 500ms, [](ClientContext&) {}), StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(blocked_write(0ms, [&](ClientContext&) { server_context->TryCancel(); }), StatusCode::CANCELLED);
+  EXPECT_THAT(blocked_write(0ms, [&](ClientContext&) { server_->Shutdown(In(0ms)); }),
+              ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED));
+  StopServer();
+}
+
 TEST_P(CallbackLoad, CallsOfAllKindsFromManyThreads) {
   StartCallback();
   std::vector<std::thread> threads;

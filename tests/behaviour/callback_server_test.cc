@@ -3,6 +3,7 @@
 
 #include "ipcrpc/internal/client_unary_call.h"
 #include "tests/behaviour/callback_kit.h"
+#include "tests/behaviour/generic_kit.h"
 
 namespace behaviour {
 namespace {
@@ -460,6 +461,11 @@ TEST_P(CallbackServer, MessagesThatDoNotParse) {
   const ipcrpc::Slice slice(garbage);
   const ipcrpc::ByteBuffer bytes(&slice, 1);
   ipcrpc::ByteBuffer answer;
+  // A raw method sees them as they are.
+  ClientContext raw_context;
+  const ipcrpc::internal::RpcMethod unary("/behaviour.Methods/Unary", ipcrpc::internal::RpcMethod::NORMAL_RPC);
+  EXPECT_TRUE(ipcrpc::internal::BlockingUnaryCall(channel_.get(), unary, &raw_context, bytes, &answer).ok());
+  EXPECT_EQ(Text(answer), garbage + service.append);
   const ipcrpc::internal::RpcMethod emit("/behaviour.Methods/Emit", ipcrpc::internal::RpcMethod::SERVER_STREAMING);
   ClientContext context;
   class ByteReads final : public ClientSide<ipcrpc::ClientReadReactor<ipcrpc::ByteBuffer>> {};

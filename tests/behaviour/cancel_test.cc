@@ -85,6 +85,49 @@ TEST_P(Cancel, EndsBlockedReadsOnBothSides) {
   StopServer();
 }
 
+// Whatever they wait for: initial metadata, a message's size, the status.
+TEST_P(Cancel, EndsEveryOtherWaitOnBothSides) {
+  Start();
+  std::atomic<int> running{0}, over{0};
+  const auto hold = [&](ServerContext* context, auto* stream) {
+    ++running;
+    uint32_t size = 0;
+    EXPECT_FALSE(stream->NextMessageSize(&size));
+    EXPECT_TRUE(context->IsCancelled());
+    ++over;
+    return Status::OK;
+  };
+  service_.talk = [&](ServerContext* context, ServerTalk* stream) { return hold(context, stream); };
+  service_.collect = [&](ServerContext* context, ServerCollector* reader, Msg*) { return hold(context, reader); };
+  const auto cancelled = [&](const std::function<Status(ClientContext&)>& call) {
+    const int before = running;
+    ClientContext context;
+    std::thread canceller([&] {
+      EXPECT_TRUE(Eventually([&] { return running > before; }));
+      context.TryCancel();
+    });
+    EXPECT_EQ(call(context).error_code(), StatusCode::CANCELLED);
+    canceller.join();
+    EXPECT_TRUE(Eventually([&] { return over == running; }));
+  };
+  Msg response;
+  cancelled([&](ClientContext& context) {
+    auto stream = stub_->Talk(&context);
+    stream->WaitForInitialMetadata();
+    return stream->Finish();
+  });
+  cancelled([&](ClientContext& context) {
+    auto stream = stub_->Talk(&context);
+    uint32_t size = 0;
+    EXPECT_FALSE(stream->NextMessageSize(&size));
+    return stream->Finish();
+  });
+  cancelled([&](ClientContext& context) { return stub_->Talk(&context)->Finish(); });
+  cancelled([&](ClientContext& context) { return stub_->Collect(&context, &response)->Finish(); });
+  StopServer();
+  EXPECT_EQ(over, 4);
+}
+
 TEST_P(Cancel, AtAnyMomentFromAnyThreadLeavesTheConnectionWhole) {
   Start();
   std::atomic<int> alive{0};
@@ -211,22 +254,42 @@ TEST_P(Cancel, PassesOnToNestedCallsUnlessSwitchedOff) {
 
 TEST_P(Cancel, DroppingAStreamCancelsIt) {
   Start();
-  Event over;
+  Event collected, emitted, talked;
   service_.collect = [&](ServerContext* context, ServerCollector* reader, Msg*) {
     Msg message;
     while (reader->Read(&message)) {
     }
     EXPECT_TRUE(context->IsCancelled());
-    over.Set();
+    collected.Set();
+    return Status::OK;
+  };
+  service_.emit = [&](ServerContext* context, const Msg*, ServerEmitter* writer) {
+    EXPECT_TRUE(writer->Write(Msg()));
+    EXPECT_TRUE(Eventually([&] { return context->IsCancelled(); }));
+    EXPECT_FALSE(writer->Write(Msg()));
+    emitted.Set();
+    return Status::OK;
+  };
+  service_.talk = [&](ServerContext* context, ServerTalk* stream) {
+    Msg message;
+    while (stream->Read(&message)) stream->Write(message);
+    EXPECT_TRUE(context->IsCancelled());
+    EXPECT_FALSE(stream->Write(message));
+    talked.Set();
     return Status::OK;
   };
   {
-    ClientContext context;
-    Msg response;
-    auto writer = stub_->Collect(&context, &response);
+    ClientContext collect, emit, talk;
+    Msg message;
+    auto writer = stub_->Collect(&collect, &message);
     EXPECT_TRUE(writer->Write(Msg()));
+    auto reader = stub_->Emit(&emit, Msg());
+    EXPECT_TRUE(reader->Read(&message));
+    auto stream = stub_->Talk(&talk);
+    EXPECT_TRUE(stream->Write(Msg()) && stream->Read(&message));
   }
-  EXPECT_TRUE(over.Wait());
+  EXPECT_TRUE(collected.Wait() && emitted.Wait() && talked.Wait());
+  ExpectAlive();
   StopServer();
 }
 

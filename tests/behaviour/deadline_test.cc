@@ -84,6 +84,39 @@ TEST_P(Deadline, EndsBlockedReadsAndLaterOperations) {
   StopServer();
 }
 
+TEST_P(Deadline, EndsEveryOtherWaitOnBothSides) {
+  Start();
+  std::atomic<int> over{0};
+  service_.talk = [&](ServerContext* context, ServerTalk* stream) {
+    uint32_t size = 0;
+    EXPECT_FALSE(stream->NextMessageSize(&size));
+    EXPECT_TRUE(context->IsCancelled());
+    ++over;
+    return Status::OK;
+  };
+  const std::function<void(ipcrpc::ClientReaderWriter<Msg, Msg>&)> waits[] = {
+      [](auto& stream) { stream.WaitForInitialMetadata(); },
+      [](auto& stream) {
+        uint32_t size = 0;
+        EXPECT_FALSE(stream.NextMessageSize(&size));
+      },
+      [](auto&) {},  // Finish() does
+  };
+  for (const auto& wait : waits) {
+    const int before = over;
+    const auto start = std::chrono::steady_clock::now();
+    ClientContext context;
+    context.set_deadline(In(100ms));
+    auto stream = stub_->Talk(&context);
+    wait(*stream);
+    EXPECT_EQ(stream->Finish().error_code(), StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_GE(MsSince(start), 99);
+    EXPECT_LT(MsSince(start), 100 + kSlower * 200);
+    EXPECT_TRUE(Eventually([&] { return over == before + 1; }));
+  }
+  StopServer();
+}
+
 TEST_P(Deadline, HandlerThatReturnsTooLateGivesDeadlineExceeded) {
   Start();
   service_.emit = [&](ServerContext* context, const Msg*, ServerEmitter*) {

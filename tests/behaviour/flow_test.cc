@@ -175,6 +175,15 @@ TEST_P(Flow, StalledStreamsDelayNoOtherStream) {
   EXPECT_LT(MsSince(start), kSlower * 2000);
   stream->WritesDone();
   EXPECT_TRUE(stream->Finish().ok());
+  if (!one_connection()) {  // nor one of another channel
+    const auto other = NewStub();
+    for (int i = 0; i < 100; ++i) {
+      ClientContext other_context;
+      other_context.set_deadline(In(20s));
+      Msg answer;
+      EXPECT_TRUE(other->Unary(&other_context, Data(10'000), &answer).ok());
+    }
+  }
   read_on.Set();
   for (std::thread& thread : threads) thread.join();
   StopServer();
@@ -232,7 +241,8 @@ TEST_P(Flow, BlockedClientWritersAreUnblocked) {
 TEST_P(Flow, BlockedServerWritersAreUnblocked) {
   Start();
   std::atomic<size_t> written{0};
-  Event failed, cancel_now;
+  std::atomic<int> failed{0};
+  Event cancel_now;
   service_.emit = [&](ServerContext* context, const Msg* request, ServerEmitter* writer) {
     const Msg message = Data(10'000);
     std::thread canceller;
@@ -244,28 +254,34 @@ TEST_P(Flow, BlockedServerWritersAreUnblocked) {
     }
     while (writer->Write(message)) written += 10'000;
     EXPECT_TRUE(context->IsCancelled());
-    failed.Set();
+    EXPECT_FALSE(writer->Write(message));
+    ++failed;
     if (canceller.joinable()) canceller.join();
     return Status::OK;
   };
-  {
-    ClientContext context;
-    auto reader = stub_->Emit(&context, Msg());
-    EXPECT_TRUE(Stalled(written));
-    context.TryCancel();
-    EXPECT_TRUE(failed.Wait());
-    EXPECT_EQ(reader->Finish().error_code(), StatusCode::CANCELLED);
-  }
-  written = 0;
-  {  // The server's own TryCancel() reaches a client that has a window full of unread messages.
-    ClientContext context;
+  int calls = 0;
+  const auto blocked_write = [&](std::chrono::milliseconds deadline, const char* text, const std::function<void(ClientContext&)>& unblock) {
     Msg request;
-    request.set_text("self");
+    request.set_text(text);
+    ClientContext context;
+    if (deadline != 0ms) context.set_deadline(In(deadline));
+    written = 0;
     auto reader = stub_->Emit(&context, request);
-    EXPECT_TRUE(Stalled(written));
-    cancel_now.Set();
-    EXPECT_EQ(reader->Finish().error_code(), StatusCode::CANCELLED);
-  }
+    EXPECT_TRUE(Eventually([&] { return written != 0; }) && Stalled(written));
+    EXPECT_EQ(failed, calls);
+    const auto start = std::chrono::steady_clock::now();
+    unblock(context);
+    ++calls;
+    EXPECT_TRUE(Eventually([&] { return failed == calls; }));
+    EXPECT_LT(MsSince(start), kSlower * 1000 + static_cast<double>(deadline.count()));
+    return reader->Finish().error_code();
+  };
+  EXPECT_EQ(blocked_write(0ms, "", [](ClientContext& context) { context.TryCancel(); }), StatusCode::CANCELLED);
+  EXPECT_EQ(blocked_write(kSlower * 500ms, "", [](ClientContext&) {}), StatusCode::DEADLINE_EXCEEDED);
+  // The server's own TryCancel() reaches a client that has a window full of unread messages.
+  EXPECT_EQ(blocked_write(0ms, "self", [&](ClientContext&) { cancel_now.Set(); }), StatusCode::CANCELLED);
+  EXPECT_THAT(blocked_write(0ms, "", [&](ClientContext&) { server_->Shutdown(In(0ms)); }),
+              ::testing::AnyOf(StatusCode::UNAVAILABLE, StatusCode::CANCELLED));
   StopServer();
 }
 

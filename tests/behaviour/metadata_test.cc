@@ -98,6 +98,38 @@ TEST_P(Metadata, ComesWithLargeResponsesAndInFullMeasure) {
   StopServer();
 }
 
+TEST_P(Metadata, SevenKilobytesReachTheServerInEveryShape) {
+  Start();
+  const std::string bulk(3500, 'v');
+  // All that is printable, nothing, and bytes that are none.
+  const std::string printable = "!\"#$%&'()*+,-./09:;<=>?@AZ[\\]^_`az{|}~ x";
+  std::atomic<int> seen{0};
+  const auto look = [&](const ServerContext* context) {
+    EXPECT_THAT(Values(context->client_metadata(), "bulk"), ElementsAre(bulk, bulk));
+    EXPECT_THAT(Values(context->client_metadata(), "text"), ElementsAre(printable, "", printable));
+    EXPECT_THAT(Values(context->client_metadata(), "none-bin"), ElementsAre("", kBinary.substr(0, 1), ""));
+    ++seen;
+    return Status::OK;
+  };
+  service_.unary = [&](ServerContext* context, const Msg*, Msg*) { return look(context); };
+  service_.collect = [&](ServerContext* context, ServerCollector*, Msg*) { return look(context); };
+  service_.emit = [&](ServerContext* context, const Msg*, ServerEmitter*) { return look(context); };
+  service_.talk = [&](ServerContext* context, ServerTalk*) { return look(context); };
+  ClientContext unary, collect, emit, talk;
+  for (ClientContext* context : {&unary, &collect, &emit, &talk}) {
+    for (const std::string& value : {bulk, bulk}) context->AddMetadata("bulk", value);
+    for (const std::string& value : {printable, std::string(), printable}) context->AddMetadata("text", value);
+    for (const std::string& value : {std::string(), kBinary.substr(0, 1), std::string()}) context->AddMetadata("none-bin", value);
+  }
+  Msg response;
+  EXPECT_TRUE(stub_->Unary(&unary, Msg(), &response).ok());
+  EXPECT_TRUE(stub_->Collect(&collect, &response)->Finish().ok());
+  EXPECT_TRUE(stub_->Emit(&emit, Msg())->Finish().ok());
+  EXPECT_TRUE(stub_->Talk(&talk)->Finish().ok());
+  StopServer();
+  EXPECT_EQ(seen, 4);
+}
+
 TEST_P(Metadata, TooMuchOfItExhaustsTheCallAndHarmsNothingElse) {
   Start();
   const std::string bulk(9000, 'v');
@@ -124,6 +156,41 @@ TEST_P(Metadata, TooMuchOfItExhaustsTheCallAndHarmsNothingElse) {
   }
   ClientContext context;
   EXPECT_TRUE(stub_->Unary(&context, Number(4), &response).ok());
+  StopServer();
+}
+
+TEST_P(Metadata, TooMuchOfItInAStreamExhaustsThatStreamAlone) {
+  Start();
+  const std::string bulk(9000, 'v');
+  service_.talk = [&](ServerContext* context, ServerTalk* stream) {
+    Msg message;
+    while (stream->Read(&message) && message.number() == 0) EXPECT_TRUE(stream->Write(message));
+    if (message.number() == 1) {
+      context->AddInitialMetadata("k", bulk);
+      stream->SendInitialMetadata();
+    }
+    if (message.number() == 2) context->AddInitialMetadata("k", bulk);
+    if (message.number() == 3) context->AddTrailingMetadata("k", bulk);
+    if (message.number() != 0) stream->Write(message);
+    return Status::OK;
+  };
+  ClientContext context;
+  auto bystander = stub_->Talk(&context);
+  Msg message;
+  ASSERT_TRUE(bystander->Write(Msg()) && bystander->Read(&message));
+  for (int i = 0; i <= 3; ++i) {
+    ClientContext too_much;
+    if (i == 0) too_much.AddMetadata("k", bulk);
+    auto stream = stub_->Talk(&too_much);
+    stream->Write(Number(i));
+    stream->WritesDone();
+    while (stream->Read(&message)) {
+    }
+    EXPECT_EQ(stream->Finish().error_code(), StatusCode::RESOURCE_EXHAUSTED) << i;
+    ASSERT_TRUE(bystander->Write(Msg()) && bystander->Read(&message)) << i;
+  }
+  EXPECT_TRUE(bystander->WritesDone());
+  EXPECT_TRUE(bystander->Finish().ok());
   StopServer();
 }
 
@@ -163,11 +230,45 @@ TEST_P(Metadata, InitialMetadataArrivesBeforeTheFirstMessage) {
   StopServer();
 }
 
+TEST_P(Metadata, InitialMetadataCanBeWaitedForInEveryShape) {
+  Start();
+  Event seen;
+  service_.collect = [&](ServerContext* context, ServerCollector* reader, Msg*) {
+    context->AddInitialMetadata("early", "collect");
+    reader->SendInitialMetadata();
+    EXPECT_TRUE(seen.Wait());
+    return Status::OK;
+  };
+  service_.emit = [&](ServerContext* context, const Msg*, ServerEmitter* writer) {
+    context->AddInitialMetadata("early", "emit");
+    writer->SendInitialMetadata();
+    EXPECT_TRUE(seen.Wait());
+    return Status::OK;
+  };
+  ClientContext collect, emit;
+  Msg response;
+  auto writer = stub_->Collect(&collect, &response);
+  writer->WaitForInitialMetadata();
+  EXPECT_THAT(Values(collect.GetServerInitialMetadata(), "early"), ElementsAre("collect"));
+  auto reader = stub_->Emit(&emit, Msg());
+  reader->WaitForInitialMetadata();
+  EXPECT_THAT(Values(emit.GetServerInitialMetadata(), "early"), ElementsAre("emit"));
+  seen.Set();
+  EXPECT_TRUE(writer->Finish().ok());
+  EXPECT_TRUE(reader->Finish().ok());
+  StopServer();
+}
+
 TEST_P(Metadata, InitialMetadataGoesWithTheFirstMessageOrTheStatus) {
   Start();
+  Event seen;
   service_.emit = [&](ServerContext* context, const Msg* request, ServerEmitter* writer) {
     context->AddInitialMetadata("k", "v");
-    if (request->number() != 0) writer->Write(Number(1));
+    if (request->number() != 0) {
+      writer->Write(Number(1));
+      EXPECT_TRUE(seen.Wait());  // so they have not come with the status
+    }
+    context->AddTrailingMetadata("t", "w");
     return Status(StatusCode::ABORTED, "end");
   };
   for (int messages = 0; messages < 2; ++messages) {
@@ -176,7 +277,9 @@ TEST_P(Metadata, InitialMetadataGoesWithTheFirstMessageOrTheStatus) {
     Msg message;
     EXPECT_EQ(stream->Read(&message), messages == 1);
     EXPECT_THAT(Values(context.GetServerInitialMetadata(), "k"), ElementsAre("v"));
+    seen.Set();
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::ABORTED);
+    EXPECT_THAT(Values(context.GetServerTrailingMetadata(), "t"), ElementsAre("w"));
   }
   StopServer();
 }

@@ -1,6 +1,7 @@
 // Unary calls: statuses, messages, sizes, what goes wrong on either side.
 #include <stdexcept>
 
+#include "ipcrpc/support/error_details.h"
 #include "tests/behaviour/fixture.h"
 
 namespace behaviour {
@@ -122,6 +123,7 @@ TEST_P(Unary, UnknownMethodsAreUnimplementedAgainAndAgain) {
     EXPECT_EQ(RawCall(channel_.get(), "/behaviour.Methods/Nothing", "").error_code(), StatusCode::UNIMPLEMENTED);
     EXPECT_EQ(RawCall(channel_.get(), "/nobody.Nowhere/Nothing", "").error_code(), StatusCode::UNIMPLEMENTED);
     EXPECT_EQ(RawCall(channel_.get(), "/behaviour.Methods/unary", "").error_code(), StatusCode::UNIMPLEMENTED);  // case counts
+    EXPECT_EQ(RawCall(channel_.get(), "behaviour.Methods/Unary", "").error_code(), StatusCode::UNIMPLEMENTED);   // nor without the slash
     EXPECT_EQ(RawCall(channel_.get(), "", "").error_code(), StatusCode::UNIMPLEMENTED);
     Msg response;
     ClientContext context;
@@ -133,6 +135,27 @@ TEST_P(Unary, UnknownMethodsAreUnimplementedAgainAndAgain) {
     EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNIMPLEMENTED);
   }
   EXPECT_TRUE(Call(Number(1)).ok());
+}
+
+class Nothing : public ipcrpc::Service {};
+
+TEST_P(Unary, UnknownServicesAreUnimplementedInEveryShape) {
+  Nothing nothing;
+  server_ = Serve(nothing, address());
+  Start();
+  for (int i = 0; i < 3; ++i) {
+    Msg message;
+    ClientContext collect, emit, talk;
+    EXPECT_EQ(Call(Msg()).error_code(), StatusCode::UNIMPLEMENTED);
+    EXPECT_EQ(stub_->Collect(&collect, &message)->Finish().error_code(), StatusCode::UNIMPLEMENTED);
+    auto reader = stub_->Emit(&emit, Msg());
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_EQ(reader->Finish().error_code(), StatusCode::UNIMPLEMENTED);
+    auto stream = stub_->Talk(&talk);
+    EXPECT_FALSE(stream->Read(&message));
+    EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNIMPLEMENTED);
+  }
+  StopServer();
 }
 
 TEST_P(Unary, RequestThatDoesNotParseIsInternalAndTheHandlerDoesNotRun) {
@@ -170,6 +193,18 @@ TEST_P(Unary, ThrowingHandlersEndTheirCallsWithUnknown) {
   EXPECT_TRUE(stream->Write(message));
   EXPECT_FALSE(stream->Read(&message));
   EXPECT_EQ(stream->Finish().error_code(), StatusCode::UNKNOWN);
+  service_.emit = [](ServerContext*, const Msg*, ServerEmitter* writer) -> Status {
+    writer->Write(Number(8));
+    throw "after a message";
+  };
+  service_.collect = [](ServerContext*, ServerCollector*, Msg*) -> Status { throw Status::OK; };
+  ClientContext emit_context, collect_context;
+  auto reader = stub_->Emit(&emit_context, Msg());
+  EXPECT_TRUE(reader->Read(&message));
+  EXPECT_EQ(message.number(), 8);
+  EXPECT_FALSE(reader->Read(&message));
+  EXPECT_EQ(reader->Finish().error_code(), StatusCode::UNKNOWN);
+  EXPECT_EQ(stub_->Collect(&collect_context, &message)->Finish().error_code(), StatusCode::UNKNOWN);
   ExpectAlive();
   StopServer();
 }
@@ -263,15 +298,31 @@ TEST_P(Unary, SleepingHandlersHoldUpNobody) {
   StopServer();
 }
 
+// As google.rpc.Status is, for the helpers: a message with a code and a text.
+struct Failure {
+  int code() const { return static_cast<int>(parts.number()); }
+  const std::string& message() const { return parts.text(); }
+  std::string SerializeAsString() const { return parts.SerializeAsString(); }
+  Msg parts;
+};
+
 TEST_P(Unary, ErrorDetailsPassThroughTheirHelpers) {
   Start();
+  Failure failure;
+  failure.parts.set_number(StatusCode::ABORTED);
+  failure.parts.set_text("why");
+  failure.parts.set_data(std::string("\0\xff", 2));
   service_.unary = [&](ServerContext*, const Msg*, Msg*) {
-    return Status(StatusCode::ABORTED, "why", Number(99).SerializeAsString());
+    Status status;
+    EXPECT_TRUE(ipcrpc::SetErrorDetails(failure, &status).ok());
+    return status;
   };
   const Status status = Call(Msg());
+  EXPECT_EQ(status.error_code(), StatusCode::ABORTED);
+  EXPECT_EQ(status.error_message(), "why");
   Msg details;
-  ASSERT_TRUE(details.ParseFromString(status.error_details()));
-  EXPECT_EQ(details.number(), 99);
+  ASSERT_TRUE(ipcrpc::ExtractErrorDetails(status, &details).ok());
+  EXPECT_EQ(details.SerializeAsString(), failure.SerializeAsString());
   StopServer();
 }
 
