@@ -97,7 +97,7 @@ class Halves {
     std::unique_ptr<internal::ClientCall> call;
     {
       const Counted counted(count_client, &allocations_);
-      call = internal::ClientCall::Start(channel_.get(), method_, context.get(), &out);
+      call = internal::ClientCall::Start(channel_.get(), method_, context.get(), &out, /*at_once=*/true);
     }
     Serve(count_server);
     const Counted counted(count_client, &allocations_);
@@ -113,7 +113,7 @@ class Halves {
       const internal::OutgoingMessage out = internal::Outgoing(request_);
       for (int i = 1; i <= calls; ++i) {
         ClientContext context;
-        const auto call = internal::ClientCall::Start(channel_.get(), method_, &context, &out);
+        const auto call = internal::ClientCall::Start(channel_.get(), method_, &context, &out, /*at_once=*/true);
         begun.store(i, std::memory_order_release);
         while (served.load(std::memory_order_acquire) < i) {
         }

@@ -1,5 +1,6 @@
 #include "bench/runner.h"
 
+#include <sched.h>
 #include <stdio.h>
 
 #include <algorithm>
@@ -18,11 +19,14 @@ constexpr double kPatienceSeconds = 15;  // beyond its planned time a run counts
 
 double Probe(const Plan& plan) { return plan.server_cpu < 0 ? 0 : ProbeCacheLineNs(plan.client_cpu, plan.server_cpu); }
 
-// One process on each processor that takes all it gets.
+// One process on each processor that takes all it gets. With the ordinary priority, also where the measured processes have a
+// real-time one (chrt): else nobody would ever run again who might stop them.
 std::vector<std::unique_ptr<Process>> StartHogs() {
   std::vector<std::unique_ptr<Process>> hogs;
   for (int cpu : AllowedCpus()) {
     hogs.push_back(std::make_unique<Process>(cpu, [] {
+      const sched_param ordinary = {};
+      if (sched_setscheduler(0, SCHED_OTHER, &ordinary) != 0) Fail("a hog cannot have the ordinary priority");
       for (;;) Pause();
     }));
   }

@@ -59,37 +59,50 @@ bool ClientCallCore::Attach() {
   return true;
 }
 
-ClientCallCore::Begun ClientCallCore::Open(std::shared_ptr<rpc::ClientConnection> connection) {
-  rpc::StreamPtr stream = connection->NewStream(channel_->max_receive_bytes());
+ClientCallCore::Begun ClientCallCore::Open(std::shared_ptr<rpc::ClientConnection> connection, bool lead) {
+  rpc::StreamPtr stream = connection->NewStream(channel_->max_receive_bytes(), lead);
   if (stream == nullptr) return Begun::kLost;
-  std::lock_guard lock(context_.mu_);
-  if (context_.cancelled_) {
-    connection->Forget(stream);
-    return Begun::kCancelled;
-  }
-  context_.call_ = this;
+  if (Show(connection, stream)) return Begun::kYes;
+  connection->Forget(*stream);
+  return Begun::kCancelled;
+}
+
+bool ClientCallCore::Show(std::shared_ptr<rpc::ClientConnection>& connection, rpc::StreamPtr& stream) {
+  std::unique_lock lock(context_.mu_, std::defer_lock);
+  // Who cancels finds this call already where it waited for a connection, or was begun before.
+  if (context_.call_.load(std::memory_order_relaxed) != nullptr) lock.lock();
   context_.peer_ = connection->peer();
   connection_ = std::move(connection);
   stream_ = std::move(stream);
-  return Begun::kYes;
+  context_.call_.exchange(this, std::memory_order_seq_cst);
+  if (!context_.cancelled_.load(std::memory_order_seq_cst)) [[likely]] return true;
+  if (!lock.owns_lock()) lock.lock();
+  stream = std::exchange(stream_, nullptr);
+  connection = std::exchange(connection_, nullptr);
+  return false;
 }
 
 ClientCallCore::Begun ClientCallCore::BeginOn(std::shared_ptr<rpc::ClientConnection> connection, const OutgoingMessage* message,
-                                              uint8_t flags) {
-  if (const Begun opened = Open(std::move(connection)); opened != Begun::kYes) return opened;
+                                              uint8_t flags, bool lead) {
+  if (const Begun opened = Open(std::move(connection), lead); opened != Begun::kYes) return opened;
   if (SendBegin(message, flags) != rpc::Stream::Sending::kClosed) return Begun::kYes;
   // Never published to the server: it may be tried again without a word.
+  connection_->Forget(*stream_);
   std::lock_guard lock(context_.mu_);
-  connection_->Forget(stream_);
   stream_ = nullptr;
   return context_.cancelled_ ? Begun::kCancelled : Begun::kLost;
 }
 
 void ClientCallCore::Close() {
+  StopLeading();
   std::lock_guard lock(context_.mu_);
   context_.call_ = nullptr;
   stream_ = nullptr;
   connection_ = nullptr;
+}
+
+void ClientCallCore::StopLeading() {
+  if (stream_ != nullptr && stream_->leads()) connection_->StopLeading(*stream_);
 }
 
 rpc::Stream::Sending ClientCallCore::SendBegin(const OutgoingMessage* message, uint8_t flags) {
@@ -192,8 +205,12 @@ Status ClientCallCore::Conclude(const IncomingMessage* response) {
 }
 
 void ClientCallCore::LeaveContext() {
-  std::lock_guard lock(context_.mu_);
-  context_.call_ = nullptr;
+  StopLeading();
+  context_.call_.exchange(ClientContext::Ended(), std::memory_order_seq_cst);
+  // Who cancels may be using it.
+  if (context_.cancelled_.load(std::memory_order_seq_cst)) [[unlikely]] {
+    std::lock_guard until_then(context_.mu_);
+  }
 }
 
 }  // namespace ipcrpc::internal

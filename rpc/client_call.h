@@ -34,9 +34,10 @@ class ClientCallCore : public CancelTarget {
     kLost,       // the connection was lost just now, and the server heard nothing: ask the channel for another
     kCancelled,
   };
-  Begun BeginOn(std::shared_ptr<rpc::ClientConnection> connection, const OutgoingMessage* message, uint8_t flags);
+  // `lead`: this thread waits for the end of the call at once, see ClientConnection::NewStream().
+  Begun BeginOn(std::shared_ptr<rpc::ClientConnection> connection, const OutgoingMessage* message, uint8_t flags, bool lead = false);
   // The two halves of it: a call of the connection, of which the server hears with the second.
-  Begun Open(std::shared_ptr<rpc::ClientConnection> connection);
+  Begun Open(std::shared_ptr<rpc::ClientConnection> connection, bool lead = false);
   rpc::Stream::Sending SendBegin(const OutgoingMessage* message, uint8_t flags);
   // Undoes Open(), for a call that is over and is to be begun again.
   void Close();
@@ -59,7 +60,7 @@ class ClientCallCore : public CancelTarget {
   // Hands the initial metadata to the context, once they are there. The reader's.
   void NoteInitial();
   // Ends the call here, and tells the server.
-  void End(Status why) { connection_->Cancel(stream_, std::move(why)); }
+  void End(Status why) { connection_->Cancel(*stream_, std::move(why)); }
 
   // ---- the end -------------------------------------------------------------------------------
 
@@ -68,7 +69,7 @@ class ClientCallCore : public CancelTarget {
   // The context forgets the call.
   void LeaveContext();
 
-  // Set while the context can cancel the call, under its lock.
+  // The context can cancel the call, from before there is a connection. False: it is cancelled.
   bool Attach();
   bool cancelled() const { return context_.cancelled_.load(std::memory_order_relaxed); }
   bool corked() const { return context_.corked_; }
@@ -84,12 +85,15 @@ class ClientCallCore : public CancelTarget {
   rpc::ClientChannel* const channel_;
   const RpcMethod method_;
   std::shared_ptr<rpc::ClientConnection> connection_;
-  rpc::StreamPtr stream_;  // null: never begun, and local_status_ says why; set under the context's lock
+  rpc::StreamPtr stream_;  // null: never begun, and local_status_ says why; set before the context shows the call, or under its lock
   Status local_status_;
 
  private:
   static Status Unparsable() { return Status(StatusCode::INTERNAL, "a received message does not parse"); }
 
+  // The context can cancel the call from now on, which takes these two. False: it is cancelled, and has given them back.
+  bool Show(std::shared_ptr<rpc::ClientConnection>& connection, rpc::StreamPtr& stream);
+  void StopLeading();
   Status CheckSize(const OutgoingMessage& message) const;
   rpc::SharedFds TakeAttached();
   void NoteFds();

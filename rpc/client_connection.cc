@@ -21,24 +21,31 @@ ClientConnection::ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<I
 
 ClientConnection::~ClientConnection() = default;
 
-StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes) {
+StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes, bool lead) {
   if (gone_.load(std::memory_order_acquire)) return nullptr;
-  StreamPtr stream(new Stream(this, last_id_.fetch_add(1, std::memory_order_relaxed) + 1, max_receive_bytes));
-  if (!TryInsert(stream).done) return nullptr;  // all numbers were used, and a call that began with this one goes on
+  StreamPtr stream = Stream::Make(this, numbers_.Next(), max_receive_bytes);
+  const bool leads = lead && !numbers_.came_round() && Lead(*stream);
+  // When the numbers have come round, one that goes on may have this one.
+  if (!leads && !TryInsert(stream).done) return nullptr;
   // Gone or closed meanwhile: then nobody ends what was inserted after.
   if (gone_.load(std::memory_order_acquire) || closed()) {
-    Erase(*stream);
+    Forget(*stream);
     return nullptr;
   }
   return stream;
 }
 
-void ClientConnection::Cancel(const StreamPtr& stream, Status why) {
+void ClientConnection::Forget(Stream& stream) {
+  Erase(stream);
+  if (stream.leads()) StopLeading(stream);
+}
+
+void ClientConnection::Cancel(Stream& stream, Status why) {
   const auto code = static_cast<uint32_t>(why.error_code());
-  stream->End(std::move(why), {}, /*drop_unread=*/true);
+  stream.End(std::move(why), {}, /*drop_unread=*/true);
   // Ended, it sends nothing any more: of a call whose begin is not out by now the server never hears.
-  if (!Erase(*stream) || closed() || !ours() || !stream->Published()) return KickHolder();
-  SendControl({.type = FrameType::kCancel, .stream = stream->id(), .number = code});
+  if (!Erase(stream) || closed() || !ours() || !stream.Published()) return KickHolder();
+  SendControl({.type = FrameType::kCancel, .stream = stream.id(), .number = code});
   KickHolder();
   DriveWhileUnsent();
 }
@@ -95,29 +102,28 @@ bool ClientConnection::NeverRan(const Stream& stream) const {
 }
 
 void ClientConnection::OnDeadline(const StreamPtr& stream) {
-  Cancel(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
+  Cancel(*stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
 }
 
 Connection::Verdict ClientConnection::OnCallFrame(const FrameHeader& header, std::string_view block,
                                                   std::span<const std::byte> payload) {
-  const StreamPtr stream = Find(header.stream);
-  if (stream == nullptr) {
-    // Cancelled here while the frame was on its way; but never a call that was not made.
-    return header.stream != 0 && header.stream <= last_id_.load(std::memory_order_relaxed) ? Verdict::kConsumed : Verdict::kFault;
-  }
+  StreamPtr held;
+  Stream* const stream = Find(header.stream, &held);
+  // Cancelled here while the frame was on its way; but never a call that was not made.
+  if (stream == nullptr) return numbers_.Given(header.stream) ? Verdict::kConsumed : Verdict::kFault;
   if (header.type != FrameType::kInitial && header.type != FrameType::kMessage && header.type != FrameType::kFinish) {
     return Verdict::kFault;
   }
   const bool ends = header.type == FrameType::kFinish;
   const bool has_message = (header.flags & kHasMessage) != 0;
   if (!stream->initial_seen()) stream->OnInitial(block, /*notify=*/!ends, /*alone=*/ends && !has_message);
-  if (ends) return OnFinish(stream, header, block, payload);
+  if (ends) return OnFinish(*stream, header, block, payload);
   if (!has_message) return Verdict::kConsumed;
   const Stream::Arrival arrival = stream->OnMessage(header, payload);
-  return arrival == Stream::Arrival::kOk ? Verdict::kConsumed : Refuse(stream, header, arrival);
+  return arrival == Stream::Arrival::kOk ? Verdict::kConsumed : Refuse(*stream, header, arrival);
 }
 
-Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block,
+Connection::Verdict ClientConnection::OnFinish(Stream& stream, const FrameHeader& header, std::string_view block,
                                                std::span<const std::byte> payload) {
   Status status;
   if (header.number != 0 || !block.empty()) {
@@ -130,18 +136,18 @@ Connection::Verdict ClientConnection::OnFinish(const StreamPtr& stream, const Fr
     if (reader.broken()) return Verdict::kFault;  // the end of the connection ends the stream, which it still knows
     const auto code = header.number <= 16 ? static_cast<StatusCode>(header.number) : StatusCode::UNKNOWN;
     status = Status(code, std::move(message), std::move(details));
-    if ((header.flags & kNotRun) != 0) stream->NoteNotRun();
+    if ((header.flags & kNotRun) != 0) stream.NoteNotRun();
   }
   if ((header.flags & kHasMessage) == 0) {
-    stream->End(std::move(status), block, /*drop_unread=*/false);
-  } else if (const auto arrival = stream->OnMessageAndEnd(header, payload, std::move(status), block); arrival != Stream::Arrival::kOk) {
+    stream.End(std::move(status), block, /*drop_unread=*/false);
+  } else if (const auto arrival = stream.OnMessageAndEnd(header, payload, std::move(status), block); arrival != Stream::Arrival::kOk) {
     return Refuse(stream, header, arrival);
   }
-  Erase(*stream);
+  EraseFinished(stream);
   return Verdict::kConsumed;
 }
 
-Connection::Verdict ClientConnection::Refuse(const StreamPtr& stream, const FrameHeader& header, Stream::Arrival arrival) {
+Connection::Verdict ClientConnection::Refuse(Stream& stream, const FrameHeader& header, Stream::Arrival arrival) {
   if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
   if (arrival == Stream::Arrival::kFdsLost) {
     Cancel(stream, frame_fds_lost());

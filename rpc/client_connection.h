@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 
+#include "rpc/call_numbers.h"
 #include "rpc/connection.h"
 
 namespace ipcrpc::rpc {
@@ -18,11 +19,13 @@ class ClientConnection final : public Connection {
   ~ClientConnection() override;
 
   bool gone() const { return gone_.load(std::memory_order_acquire); }
-  // Null when it is gone.
-  StreamPtr NewStream(int64_t max_receive_bytes);
-  void Forget(const StreamPtr& stream) { Erase(*stream); }
+  // Null when it is gone. `lead`: by a thread that sends the begin at once and then waits for the end; it is given the receive
+  // role, where that is free, until WaitUntil() returns, or Forget().
+  StreamPtr NewStream(int64_t max_receive_bytes, bool lead);
+  // A call of which the server has not heard.
+  void Forget(Stream& stream);
   // Ends the call here and tells the server.
-  void Cancel(const StreamPtr& stream, Status why);
+  void Cancel(Stream& stream, Status why);
 
   // The server knows the method by its index, so its name need not be sent.
   bool MethodKnown(uint32_t id) const;
@@ -41,9 +44,9 @@ class ClientConnection final : public Connection {
   bool NeverRan(const Stream& stream) const override;
   void OnLost(const absl::Status& why) override;
   void OnDeadline(const StreamPtr& stream) override;
-  Verdict OnFinish(const StreamPtr& stream, const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
+  Verdict OnFinish(Stream& stream, const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
   // Of a message that did not arrive well.
-  Verdict Refuse(const StreamPtr& stream, const FrameHeader& header, Stream::Arrival arrival);
+  Verdict Refuse(Stream& stream, const FrameHeader& header, Stream::Arrival arrival);
 
   // No new call starts here. True: for the first time.
   bool Leave();
@@ -53,7 +56,7 @@ class ClientConnection final : public Connection {
   std::atomic<bool> hello_seen_{false};
   std::atomic<uint32_t> taken_{kStillTaking};  // calls, by the server, when it says so
   std::atomic<bool> shares_clock_{false};
-  std::atomic<uint32_t> last_id_{0};
+  CallNumbers numbers_;
   std::atomic<uint64_t> known_methods_[kMaxMethods / 64] = {};
 };
 

@@ -40,11 +40,19 @@ const std::multimap<string_ref, string_ref>& ClientContext::GetServerTrailingMet
   return trailing_metadata_;
 }
 
+internal::CancelTarget* ClientContext::Ended() {
+  struct Nothing final : internal::CancelTarget {
+    void Cancel() override {}
+  };
+  static Nothing nothing;
+  return &nothing;
+}
+
 void ClientContext::TryCancel() {
   std::lock_guard lock(mu_);
-  cancelled_ = true;
+  cancelled_.store(true, std::memory_order_seq_cst);
   if (interception_ != nullptr) [[unlikely]] interception_->ShowCancel();
-  if (call_ != nullptr) call_->Cancel();
+  if (internal::CancelTarget* const call = call_.load(std::memory_order_seq_cst); call != nullptr) call->Cancel();
 }
 
 void ClientContext::Lend(ClientContext& own, internal::CancelTarget* call, const internal::RpcMethod& method) {
@@ -80,7 +88,7 @@ void ClientContext::LearnEnd(ClientContext& own) {
 
 void ClientContext::Part() {
   std::lock_guard lock(mu_);
-  call_ = nullptr;
+  call_ = Ended();
 }
 
 std::unique_ptr<ClientContext> ClientContext::FromServerContext(const ServerContext& server_context, PropagationOptions options) {
@@ -101,14 +109,20 @@ std::unique_ptr<ClientContext> ClientContext::FromBase(const ServerContextBase& 
   return context;
 }
 
+const rpc::Peer* ClientContext::PeerLocked() const {
+  return call_.load(std::memory_order_acquire) == nullptr ? nullptr : peer_.get();
+}
+
 std::string ClientContext::peer() const {
   std::lock_guard lock(mu_);
-  return peer_ == nullptr ? "ipcrpc:not-connected" : peer_->description;
+  const rpc::Peer* const peer = PeerLocked();
+  return peer == nullptr ? "ipcrpc:not-connected" : peer->description;
 }
 
 PeerCredentials ClientContext::peer_credentials() const {
   std::lock_guard lock(mu_);
-  return peer_ == nullptr ? PeerCredentials() : peer_->credentials;
+  const rpc::Peer* const peer = PeerLocked();
+  return peer == nullptr ? PeerCredentials() : peer->credentials;
 }
 
 }  // namespace ipcrpc

@@ -169,7 +169,7 @@ void Connection::DriveWhileUnsent() {
 }
 
 void Connection::Drive() {
-  const StreamPtr waiter(new Stream(this, /*id=*/0, /*max_receive_bytes=*/0));
+  const StreamPtr waiter = Stream::Make(this, /*id=*/0, /*max_receive_bytes=*/0);
   do {
     WaitUntil(*waiter, [this] { return closed() || !Unsent(); }, kNoDeadline);
     driving_.store(false, std::memory_order_seq_cst);
@@ -189,7 +189,7 @@ void Connection::OnSpace() {
   }
   for (const StreamPtr& stream : streams) {
     stream->Pump();
-    if (stream->lingering()) EraseWhenDrained(stream);
+    if (stream->lingering()) EraseWhenDrained(stream.get());
   }
 }
 
@@ -201,6 +201,21 @@ void Connection::KickHolder() {
   } else {
     link_->Kick();
   }
+}
+
+bool Connection::Lead(Stream& stream) {
+  if (poller() != nullptr || !TryTakeRole()) return false;
+  led_ = &stream;
+  stream.leads_ = true;
+  stream.unlisted_.store(true, std::memory_order_relaxed);
+  return true;
+}
+
+void Connection::StopLeading(Stream& stream) {
+  if (stream.unlisted_.load(std::memory_order_relaxed)) [[unlikely]] List(stream);
+  stream.leads_ = false;
+  led_ = nullptr;
+  LeaveRole();
 }
 
 void Connection::LeaveRole() {
@@ -347,7 +362,9 @@ void Connection::KeepAlive() {
   const bool silent = frames == frames_known_;
   frames_known_ = frames;
   int64_t next_ns = keepalive_.time_ns;
-  if (!silent || (!keepalive_.without_calls && stream_count() == 0)) {
+  // Who has the receive role of a client waits for a call.
+  const bool calls = stream_count() != 0 || (poller() == nullptr && role_taken_.load(std::memory_order_relaxed));
+  if (!silent || (!keepalive_.without_calls && !calls)) {
     asked_ = false;
   } else if (!std::exchange(asked_, true)) {
     SendControl({.type = FrameType::kPing});
@@ -381,7 +398,8 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
       return OnHello(hello);
     }
     case FrameType::kCredit: {
-      const StreamPtr stream = Find(header->stream);
+      StreamPtr held;
+      Stream* const stream = Find(header->stream, &held);
       if (stream == nullptr) return Verdict::kConsumed;  // over meanwhile
       if (!stream->OnCredit(header->number)) return Verdict::kFault;
       if (stream->lingering()) EraseWhenDrained(stream);
@@ -421,11 +439,12 @@ void Connection::CloseStreams() {
 
 // ---- the table of streams --------------------------------------------------------------------
 
-// In the receive role. One that is over may have left the table.
-StreamPtr Connection::Find(uint32_t id) {
+// One that is over may have left the table.
+Stream* Connection::Find(uint32_t id, StreamPtr* held) {
   if (led_ != nullptr && led_->id() == id && id != 0 && !led_->over()) return led_;
   std::lock_guard lock(table_mu_);
-  return streams_.Find(id);
+  *held = streams_.Find(id);
+  return held->get();
 }
 
 Connection::Inserted Connection::TryInsert(StreamPtr stream) {
@@ -434,12 +453,28 @@ Connection::Inserted Connection::TryInsert(StreamPtr stream) {
   return {streams_.Insert(std::move(stream)), others};
 }
 
-bool Connection::Erase(const Stream& stream) {
+bool Connection::Erase(Stream& stream) {
+  if (stream.unlisted_.load(std::memory_order_relaxed) && stream.unlisted_.exchange(false, std::memory_order_seq_cst)) return true;
   std::lock_guard lock(table_mu_);
   return streams_.Erase(stream);
 }
 
-void Connection::EraseWhenDrained(const StreamPtr& stream) {
+void Connection::EraseFinished(Stream& stream) {
+  if (stream.unlisted_.load(std::memory_order_relaxed)) {
+    // Who cancels at this moment may think the same: then the server is told of a cancellation that comes too late.
+    stream.unlisted_.store(false, std::memory_order_relaxed);
+  } else {
+    Erase(stream);
+  }
+}
+
+// Listed first: who erases it meanwhile finds it at the one place or the other.
+void Connection::List(Stream& stream) {
+  TryInsert(&stream);  // no other has its number, see Lead()
+  if (!stream.unlisted_.exchange(false, std::memory_order_seq_cst)) Erase(stream);
+}
+
+void Connection::EraseWhenDrained(Stream* stream) {
   stream->Linger();
   // Marked first: who sends the last of it after this look erases it.
   if (stream->Drained()) Erase(*stream);
@@ -448,6 +483,7 @@ void Connection::EraseWhenDrained(const StreamPtr& stream) {
 std::vector<StreamPtr> Connection::AllStreams() {
   std::lock_guard lock(table_mu_);
   std::vector<StreamPtr> all;
+  if (led_ != nullptr && led_->unlisted_.load(std::memory_order_relaxed)) all.emplace_back(led_);
   streams_.ForEach([&all](const StreamPtr& stream) { all.push_back(stream); });
   return all;
 }

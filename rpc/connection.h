@@ -3,8 +3,9 @@
 //
 // The receive role belongs to a poller (server), or is borrowed by the threads that wait for their calls (client): the
 // first leads, polls and sleeps on the link for all; the others follow, asleep on their own streams, and one of them
-// takes over when the leader has what it waited for. tests/model/multi.pml is this hand-over. A client's connection goes
-// over to a poller, for good, with the first call for which nobody waits: see ServeByPoller().
+// takes over when the leader has what it waited for. tests/model/multi.pml is this hand-over. A thread that is going to wait
+// leads from before its call begins, if it can (Lead()): what comes is for this call, which then need not be looked up. A
+// client's connection goes over to a poller, for good, with the first call for which nobody waits: see ServeByPoller().
 //
 // Lock order: Stream::mu_, then send_mu_ or waiters_mu_; table_mu_ and followers_mu_ stand alone.
 #pragma once
@@ -91,6 +92,8 @@ class Connection : public PollTarget {
   // be asked again; a closed connection ends all streams, so `done` must be true for one that is over.
   template <typename Done>
   bool WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns);
+  // Client: ends a Lead() after which nobody waits.
+  void StopLeading(Stream& stream);
   // Makes the holder of the receive role look at the link, or at what it waits for.
   void KickHolder();
   // Client, before a call on a connection that was idle, and between writes: takes note of what the server has said meanwhile.
@@ -133,8 +136,13 @@ class Connection : public PollTarget {
 
   void SendHello(uint32_t max_streams);
 
-  StreamPtr Find(uint32_t id);
-  bool Erase(const Stream& stream);  // false: it has left the table already
+  // In the receive role. `held` keeps what it finds, where that is needed.
+  Stream* Find(uint32_t id, StreamPtr* held);
+  // Of a call that is over here. False: it has left already.
+  bool Erase(Stream& stream);
+  // The same in the receive role, of one that the other side has ended.
+  void EraseFinished(Stream& stream);
+  // A client in the receive role.
   std::vector<StreamPtr> AllStreams();
   size_t stream_count();
   struct Inserted {
@@ -142,8 +150,11 @@ class Connection : public PollTarget {
     size_t others;  // streams that there are beside it
   };
   Inserted TryInsert(StreamPtr stream);
+  // Client: has this thread, which is about to begin this call and to wait for it, take the receive role. Then the call is in
+  // no table until the thread leaves the role. False: somebody else has it.
+  bool Lead(Stream& stream);
   // A stream whose call is over here stays until what it has to send is on its way.
-  void EraseWhenDrained(const StreamPtr& stream);
+  void EraseWhenDrained(Stream* stream);
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
@@ -154,7 +165,8 @@ class Connection : public PollTarget {
   static constexpr int kFramesPerTurn = 64;
 
   template <typename Done>
-  bool Lead(Done&& done, int64_t deadline_ns);
+  bool PollUntil(Done&& done, int64_t deadline_ns);
+  void List(Stream& stream);
   bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_seq_cst); }
   void LeaveRole();
   void OfferRole();
@@ -255,11 +267,10 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
       stream.SleepUnless(events, deadline_ns);
       continue;
     }
-    if (TryTakeRole()) {
+    if (stream.leads_ || TryTakeRole()) {
       led_ = &stream;
-      const bool ready = Lead(done, deadline_ns);
-      led_ = nullptr;
-      LeaveRole();
+      const bool ready = PollUntil(done, deadline_ns);
+      StopLeading(stream);
       if (!ready && !expired()) continue;  // a poller takes over
       return ready;
     }
@@ -273,7 +284,7 @@ bool Connection::WaitUntil(Stream& stream, Done&& done, int64_t deadline_ns) {
 }
 
 template <typename Done>
-bool Connection::Lead(Done&& done, int64_t deadline_ns) {
+bool Connection::PollUntil(Done&& done, int64_t deadline_ns) {
   // Where a look costs a system call the first one is Wait()'s.
   if (!link_->cheap_to_poll()) link_->Wait(deadline_ns);
   // After a pause one frame, which may be what this waits for: to look for the next one costs a cache miss.

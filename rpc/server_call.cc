@@ -107,7 +107,7 @@ void ServerCallCore::SendStatus(const Status& handler_status, const OutgoingMess
   }
   if (!status.ok()) response = nullptr;
   const rpc::SharedFds fds = response != nullptr ? TakeAttached() : nullptr;
-  connection_->FinishCall(stream_, status, response, block, fds != nullptr ? &fds : nullptr);
+  connection_->FinishCall(*stream_, status, response, block, fds != nullptr ? &fds : nullptr);
 }
 
 // ---- for the context -------------------------------------------------------------------------
@@ -119,7 +119,7 @@ bool ServerCallCore::OutOfTime() const {
 bool ServerCallCore::IsCancelled() const { return stream_->over() || OutOfTime(); }
 
 void ServerCallCore::TryCancel() {
-  connection_->AbortCall(stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"));
+  connection_->AbortCall(*stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"));
 }
 
 // What ends with the call: nested calls, and whoever waits for a stop. Shared by the stream, which cancels them, and by

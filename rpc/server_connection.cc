@@ -73,7 +73,7 @@ void ServerConnection::OnGoaway(uint32_t) {
 void ServerConnection::CancelCalls() {
   const Status why(StatusCode::UNAVAILABLE, "the server is shutting down");
   for (const StreamPtr& stream : AllStreams()) {
-    AbortCall(stream, why);  // unless it has its status already
+    AbortCall(*stream, why);  // unless it has its status already
   }
 }
 
@@ -100,7 +100,7 @@ void ServerConnection::OnLost(const absl::Status&) {
 }
 
 void ServerConnection::OnDeadline(const StreamPtr& stream) {
-  AbortCall(stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
+  AbortCall(*stream, Status(StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"));
 }
 
 Connection::Verdict ServerConnection::OnHello(const HelloBody& hello) {
@@ -117,7 +117,8 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
                                                   std::span<const std::byte> payload) {
   if (!hello_seen_) return Verdict::kFault;
   if (header.type == FrameType::kBegin) return OnBegin(header, block, payload);
-  const StreamPtr stream = Find(header.stream);
+  StreamPtr held;
+  Stream* const stream = Find(header.stream, &held);
   // A cancellation also ends what still waits to be sent.
   if (stream == nullptr || (stream->lingering() && header.type != FrameType::kCancel)) {
     // Over already, here; but never a call that was not begun.
@@ -125,11 +126,11 @@ Connection::Verdict ServerConnection::OnCallFrame(const FrameHeader& header, std
   }
   switch (header.type) {
     case FrameType::kMessage:
-      return OnMessageFrame(stream, header, payload);
+      return OnMessageFrame(*stream, header, payload);
     case FrameType::kHalfClose:
       stream->OnHalfClose();
       if (waiting_.erase(header.stream) != 0) {
-        Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
+        Reject(*stream, Status(StatusCode::INTERNAL, "the call has no request"));
       }
       return Verdict::kConsumed;
     case FrameType::kCancel:
@@ -180,19 +181,23 @@ Method* ServerConnection::LookUp(const FrameHeader& header, std::string_view blo
 Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::string_view block,
                                               std::span<const std::byte> payload) {
   if (header.stream == 0 || client_parted_.load(std::memory_order_relaxed)) return Verdict::kFault;
+  const bool has_message = (header.flags & kHasMessage) != 0;
+  StreamPtr stream = Stream::Make(this, header.stream, core_->limits().max_receive_bytes);
+  const Stream::Arrival arrival = has_message ? stream->OnFirstMessage(header, payload) : Stream::Arrival::kOk;
+  if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
   // A call that is refused stays until its status is on its way.
-  StreamPtr stream(new Stream(this, header.stream, core_->limits().max_receive_bytes));
   Inserted inserted = TryInsert(stream);
   if (!inserted.done) [[unlikely]] {
     // The client may have had the status before its sender here took the call out of the table.
-    if (const StreamPtr before = Find(header.stream); before != nullptr && before->SentItsLast()) Erase(*before);
+    StreamPtr held;
+    if (Stream* const before = Find(header.stream, &held); before != nullptr && before->SentItsLast()) Erase(*before);
     inserted = TryInsert(stream);
     if (!inserted.done) return Verdict::kFault;
   }
   // Two threads of a client may publish their calls in another order than they numbered them.
   last_id_ = std::max(last_id_, header.stream);
   if (core_->turns_away()) {
-    TurnAway(stream);
+    TurnAway(*stream);
     return Verdict::kConsumed;
   }
   bool fault;
@@ -200,18 +205,18 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   Method* const method = LookUp(header, block, &fault, &other_name);
   if (fault) return Verdict::kFault;
   if (method == nullptr) {
-    Reject(stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
+    Reject(*stream, Status(StatusCode::UNIMPLEMENTED, "the server has no such method"));
     return Verdict::kConsumed;
   }
-  if (method->guarded && !Admit(*method, method == core_->methods().rest() ? other_name : method->name, stream)) {
+  if (method->guarded && !Admit(*method, method == core_->methods().rest() ? other_name : method->name, *stream)) {
     return Verdict::kConsumed;
   }
   if (block.size() > kMaxBlockBytes) {
-    Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
+    Reject(*stream, Status(StatusCode::RESOURCE_EXHAUSTED, Cat("metadata of ", block.size(), " bytes is over the limit of ", kMaxBlockBytes)));
     return Verdict::kConsumed;
   }
-  if (std::max<size_t>(inserted.others, running_.load(std::memory_order_relaxed)) >= core_->limits().max_streams) {
-    Reject(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
+  if (std::max<size_t>(inserted.others, running()) >= core_->limits().max_streams) {
+    Reject(*stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                           Cat("more than ", core_->limits().max_streams, " calls in flight on one connection")));
     return Verdict::kConsumed;
   }
@@ -224,69 +229,64 @@ Connection::Verdict ServerConnection::OnBegin(const FrameHeader& header, std::st
   // For the generic service, which has the name from nowhere else.
   if (other_name.data() != nullptr) AppendEntry(client_block, EntryKind::kMethodName, {}, other_name);
   client_block += block;
-  const bool complete = (header.flags & kHasMessage) != 0 && (header.flags & kMoreChunks) == 0;
+  const bool complete = has_message && (header.flags & kMoreChunks) == 0;
   if (NeedsRequest(*method) && !complete) {
     waiting_.emplace(header.stream, Waiting{method, deadline_ns, std::move(client_block)});
     CountTaken();
-    if ((header.flags & kHasMessage) != 0) return OnMessageFrame(stream, header, payload);
-    if ((header.flags & kHalfCloses) != 0) {
+    if (arrival != Stream::Arrival::kOk) {
+      RefuseMessage(*stream, header, arrival);
+    } else if (!has_message && (header.flags & kHalfCloses) != 0) {
       waiting_.erase(header.stream);
-      Reject(stream, Status(StatusCode::INTERNAL, "the call has no request"));
+      Reject(*stream, Status(StatusCode::INTERNAL, "the call has no request"));
     }
     return Verdict::kConsumed;
   }
-  if ((header.flags & kHasMessage) != 0) {
-    const Verdict verdict = OnMessageFrame(stream, header, payload);
-    if (verdict != Verdict::kConsumed) return verdict;
-    if (stream->over()) {  // refused
-      CountTaken();
-      return verdict;
-    }
-  } else if ((header.flags & kHalfCloses) != 0) {
-    stream->OnHalfClose();
+  if (arrival != Stream::Arrival::kOk) {
+    RefuseMessage(*stream, header, arrival);
+    CountTaken();
+    return Verdict::kConsumed;
   }
-  StartCall(stream, method, deadline_ns, std::move(client_block), /*count=*/true);
+  if (!has_message && (header.flags & kHalfCloses) != 0) stream->OnHalfClose();
+  StartCall(std::move(stream), method, deadline_ns, std::move(client_block), /*count=*/true);
   return Verdict::kConsumed;
 }
 
-Connection::Verdict ServerConnection::OnMessageFrame(const StreamPtr& stream, const FrameHeader& header,
-                                                     std::span<const std::byte> payload) {
-  switch (stream->OnMessage(header, payload)) {
-    case Stream::Arrival::kFault:
-      return Verdict::kFault;
-    case Stream::Arrival::kFdsLost:
-      AbortCall(stream, frame_fds_lost());
-      waiting_.erase(header.stream);
-      return Verdict::kConsumed;
-    case Stream::Arrival::kTooLarge: {
-      const Status why(StatusCode::RESOURCE_EXHAUSTED,
-                       Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",
-                           core_->limits().max_receive_bytes));
-      AbortCall(stream, why);
-      waiting_.erase(header.stream);
-      return Verdict::kConsumed;
-    }
-    case Stream::Arrival::kOk:
-      break;
+Connection::Verdict ServerConnection::OnMessageFrame(Stream& stream, const FrameHeader& header, std::span<const std::byte> payload) {
+  const Stream::Arrival arrival = stream.OnMessage(header, payload);
+  if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
+  if (arrival != Stream::Arrival::kOk) {
+    RefuseMessage(stream, header, arrival);
+    return Verdict::kConsumed;
   }
   if ((header.flags & kMoreChunks) != 0) return Verdict::kConsumed;
   if (const auto it = waiting_.find(header.stream); it != waiting_.end()) {
     Waiting call = std::move(it->second);
     waiting_.erase(it);
-    StartCall(stream, call.method, call.deadline_ns, std::move(call.client_block), /*count=*/false);
+    StartCall(&stream, call.method, call.deadline_ns, std::move(call.client_block), /*count=*/false);
   }
   return Verdict::kConsumed;
 }
 
-void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block, bool count) {
-  if (!core_->BeginCall()) return TurnAway(stream);
+void ServerConnection::RefuseMessage(Stream& stream, const FrameHeader& header, Stream::Arrival arrival) {
+  if (arrival == Stream::Arrival::kFdsLost) {
+    AbortCall(stream, frame_fds_lost());
+  } else {
+    AbortCall(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
+                             Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",
+                                 core_->limits().max_receive_bytes)));
+  }
+  waiting_.erase(header.stream);
+}
+
+void ServerConnection::StartCall(StreamPtr stream, Method* method, int64_t deadline_ns, std::string client_block, bool count) {
+  if (!core_->BeginCall()) return TurnAway(*stream);
   if (count) CountTaken();
-  running_.fetch_add(1, std::memory_order_relaxed);
+  ++begun_;
   auto self = std::static_pointer_cast<ServerConnection>(shared_from_this());
   if (method->handler->is_callback()) {
-    return (new internal::CallbackServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block)))->Start();
+    return (new internal::CallbackServerCall(std::move(self), std::move(stream), method, deadline_ns, std::move(client_block)))->Start();
   }
-  auto* call = new internal::SyncServerCall(std::move(self), stream, method, deadline_ns, std::move(client_block));
+  auto* call = new internal::SyncServerCall(std::move(self), std::move(stream), method, deadline_ns, std::move(client_block));
   if (method->type == internal::RpcMethod::NORMAL_RPC && (!method->times.Blocks() || !runtime().threaded())) {
     poller()->Enqueue(call);
   } else if (!runtime().Submit([call] { call->Run(); })) {
@@ -294,7 +294,7 @@ void ServerConnection::StartCall(const StreamPtr& stream, Method* method, int64_
   }
 }
 
-bool ServerConnection::Admit(const Method& method, std::string_view name, const StreamPtr& stream) {
+bool ServerConnection::Admit(const Method& method, std::string_view name, Stream& stream) {
   const AccessTable::Rule* const rule = core_->methods().RuleOf(method, name);
   const PeerCredentials& peer_is = peer()->credentials;
   if (rule == nullptr || admission_.Admits(*rule, peer_is, name)) return true;
@@ -303,17 +303,17 @@ bool ServerConnection::Admit(const Method& method, std::string_view name, const 
   return false;
 }
 
-void ServerConnection::TurnAway(const StreamPtr& stream) {
+void ServerConnection::TurnAway(Stream& stream) {
   std::lock_guard lock(parting_mu_);
   if (parted_) return;
   std::string block;
   const uint32_t code = AppendStatus(block, Status(StatusCode::UNAVAILABLE, "the server is shutting down"));
-  stream->SendLast({.type = FrameType::kFinish, .flags = kNotRun, .number = code, .block = block}, nullptr);
-  EraseWhenDrained(stream);
+  stream.SendLast({.type = FrameType::kFinish, .flags = kNotRun, .number = code, .block = block}, nullptr);
+  EraseWhenDrained(&stream);
   CountTaken();
 }
 
-void ServerConnection::Reject(const StreamPtr& stream, const Status& why) {
+void ServerConnection::Reject(Stream& stream, const Status& why) {
   FinishCall(stream, why, nullptr, {});
   CountTaken();
   if (waiting_for_space() > kMaxWaitingRefusals) {
@@ -321,27 +321,27 @@ void ServerConnection::Reject(const StreamPtr& stream, const Status& why) {
   }
 }
 
-void ServerConnection::AbortCall(const StreamPtr& stream, const Status& why) {
+void ServerConnection::AbortCall(Stream& stream, const Status& why) {
   std::string block;
   const uint32_t code = AppendStatus(block, why);
-  stream->Abort({.type = FrameType::kFinish, .number = code, .block = block}, why);
-  EraseWhenDrained(stream);
+  stream.Abort({.type = FrameType::kFinish, .number = code, .block = block}, why);
+  EraseWhenDrained(&stream);
 }
 
-void ServerConnection::FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+void ServerConnection::FinishCall(Stream& stream, const Status& status, const internal::OutgoingMessage* response,
                                   std::string_view metadata_block, const SharedFds* fds) {
   Stream::Sending sent;
   if (status.ok()) {
-    sent = stream->SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block, .fds = fds}, response);
+    sent = stream.SendLast({.type = FrameType::kFinish, .number = 0, .block = metadata_block, .fds = fds}, response);
   } else {
     std::string block(metadata_block);
     const uint32_t code = AppendStatus(block, status);
-    sent = stream->SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
+    sent = stream.SendLast({.type = FrameType::kFinish, .number = code, .block = block}, nullptr);
   }
   if (sent == Stream::Sending::kDone) {
-    Erase(*stream);
+    Erase(stream);
   } else {
-    EraseWhenDrained(stream);
+    EraseWhenDrained(&stream);
   }
 }
 

@@ -33,12 +33,12 @@ class ServerConnection final : public Connection {
   const std::shared_ptr<const AuthContext>& auth_context() const { return auth_context_; }
 
   // A call that runs here has ended.
-  void CallEnded() { running_.fetch_sub(1, std::memory_order_relaxed); }
+  void CallEnded() { ended_.fetch_add(1, std::memory_order_relaxed); }
 
   // The end of a call whatever its handler does: nothing that waits is sent before the status.
-  void AbortCall(const StreamPtr& stream, const Status& why);
+  void AbortCall(Stream& stream, const Status& why);
   // The end of a call: its last frame, and the stream is forgotten.
-  void FinishCall(const StreamPtr& stream, const Status& status, const internal::OutgoingMessage* response,
+  void FinishCall(Stream& stream, const Status& status, const internal::OutgoingMessage* response,
                   std::string_view metadata_block, const SharedFds* fds = nullptr);
 
  private:
@@ -49,16 +49,18 @@ class ServerConnection final : public Connection {
   void OnDeadline(const StreamPtr& stream) override;
 
   Verdict OnBegin(const FrameHeader& header, std::string_view block, std::span<const std::byte> payload);
-  Verdict OnMessageFrame(const StreamPtr& stream, const FrameHeader& header, std::span<const std::byte> payload);
+  Verdict OnMessageFrame(Stream& stream, const FrameHeader& header, std::span<const std::byte> payload);
+  // Ends the call of a message that did not arrive well, but not by the client's fault.
+  void RefuseMessage(Stream& stream, const FrameHeader& header, Stream::Arrival arrival);
   // Null: there is no such method. `*other_name`, where methods().rest() serves it: its name.
   Method* LookUp(const FrameHeader& header, std::string_view block, bool* fault, std::string_view* other_name);
-  void Reject(const StreamPtr& stream, const Status& why);
+  void Reject(Stream& stream, const Status& why);
   // Whether the client may call it by that name. False: the call is rejected.
-  bool Admit(const Method& method, std::string_view name, const StreamPtr& stream);
+  bool Admit(const Method& method, std::string_view name, Stream& stream);
   // The end of a call that comes too late: the client may make it elsewhere.
-  void TurnAway(const StreamPtr& stream);
+  void TurnAway(Stream& stream);
   void CountTaken() { taken_.store(taken_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed); }
-  void StartCall(const StreamPtr& stream, Method* method, int64_t deadline_ns, std::string client_block, bool count);
+  void StartCall(StreamPtr stream, Method* method, int64_t deadline_ns, std::string client_block, bool count);
 
   static constexpr size_t kMaxMethods = 4096;
   // Answers to calls that were refused, which wait because the client does not read.
@@ -68,7 +70,9 @@ class ServerConnection final : public Connection {
   const std::shared_ptr<const AuthContext> auth_context_;
 
   // Handlers that run, or are about to. One may still do so when its call is over for the client.
-  std::atomic<uint32_t> running_{0};
+  uint32_t running() const { return begun_ - ended_.load(std::memory_order_relaxed); }
+  uint32_t begun_ = 0;  // in the receive role
+  std::atomic<uint32_t> ended_{0};
 
   std::atomic<bool> client_parted_{false};
   // Calls that run or have their answer, in the order in which they came. Written in the receive role; once the server

@@ -205,7 +205,7 @@ bool Stream::SentItsLast() const {
 
 Stream::Arrival Stream::OnMessage(const FrameHeader& header, std::span<const std::byte> payload) {
   std::lock_guard lock(mu_);
-  const Arrival arrival = OnMessageLocked(header, payload);
+  const Arrival arrival = TakeIn(header, payload);
   if (arrival == Arrival::kOk && (header.flags & kMoreChunks) == 0) NotifyLocked();
   return arrival;
 }
@@ -215,7 +215,7 @@ Stream::Arrival Stream::OnMessageAndEnd(const FrameHeader& header, std::span<con
   std::shared_ptr<internal::CancelTarget> at_end;
   {
     std::lock_guard lock(mu_);
-    const Arrival arrival = OnMessageLocked(header, payload);
+    const Arrival arrival = TakeIn(header, payload);
     if (arrival != Arrival::kOk) return arrival;
     at_end = EndLocked(std::move(status), trailing_block, /*drop_unread=*/false);
   }
@@ -223,7 +223,7 @@ Stream::Arrival Stream::OnMessageAndEnd(const FrameHeader& header, std::span<con
   return Arrival::kOk;
 }
 
-Stream::Arrival Stream::OnMessageLocked(const FrameHeader& header, std::span<const std::byte> payload) {
+Stream::Arrival Stream::TakeIn(const FrameHeader& header, std::span<const std::byte> payload) {
   if (over_.load(std::memory_order_relaxed)) return Arrival::kOk;  // nothing is added to what the reader takes without a lock
   const bool first = (header.flags & kFirstChunk) != 0;
   const bool more = (header.flags & kMoreChunks) != 0;
@@ -239,7 +239,7 @@ Stream::Arrival Stream::OnMessageLocked(const FrameHeader& header, std::span<con
       if (!connection_->frame_fds_lost().ok()) return Arrival::kFdsLost;
       if (fds_ == nullptr) fds_ = connection_->MakeUnreadFds();
       fds_->Push(connection_->ReleaseFrameFds());
-      fds_came_.store(true, std::memory_order_relaxed);  // published by messages_
+      fds_came_.store(true, std::memory_order_relaxed);  // published by arrived_
     }
     current_mark_ = inbox_.size();
     current_left_ = header.message_bytes;
@@ -263,7 +263,7 @@ Stream::Arrival Stream::OnMessageLocked(const FrameHeader& header, std::span<con
   consumed_cost_ -= current_cost_ - cost;
   std::memcpy(inbox_.data() + current_mark_ + offsetof(MessageMark, cost), &current_cost_, sizeof(current_cost_));
   complete_bytes_ = inbox_.size();
-  messages_.fetch_add(1, std::memory_order_release);
+  arrived_.store(arrived_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
   return Arrival::kOk;
 }
@@ -345,7 +345,7 @@ void Stream::CancelAtEnd(std::shared_ptr<internal::CancelTarget> target) {
 bool Stream::Refill() {
   // In this order: nothing is put into the inbox of a stream that is half-closed or over.
   if (half_closed() || over()) {
-    if (messages_.load(std::memory_order_acquire) == 0 || complete_bytes_ == 0) return false;
+    if (!Unread() || complete_bytes_ == 0) return false;
     taking_ = &inbox_;
     taken_complete_ = std::exchange(complete_bytes_, 0);
   } else {
@@ -376,7 +376,7 @@ std::optional<std::span<const std::byte>> Stream::Take() {
   if (!mark.has_value()) return std::nullopt;
   const std::span<const std::byte> message(taking_->data() + taken_at_ + sizeof(MessageMark), mark->size);
   taken_at_ += sizeof(MessageMark) + mark->size;
-  messages_.fetch_sub(1, std::memory_order_relaxed);
+  read_.store(read_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (mark->has_fds != 0 || taken_has_fds_) [[unlikely]] NextFds(mark->has_fds != 0);
   unreported_cost_ += mark->cost;
   // The window is looked at now and then, and always when the reader has caught up; not when no more can come.
@@ -431,7 +431,7 @@ void Stream::GrantLocked(bool reader_waits) {
 // ---- state -----------------------------------------------------------------------------------
 
 bool Stream::MessageReady() const {
-  return messages_.load(std::memory_order_acquire) != 0 && !dropped_.load(std::memory_order_acquire);
+  return Unread() && !dropped_.load(std::memory_order_acquire);
 }
 
 bool Stream::NoMoreMessages() const {

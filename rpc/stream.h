@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
-#include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -54,13 +53,19 @@ struct OutFrame {
   const SharedFds* fds = nullptr;  // that go with the message
 };
 
-class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counter<Stream> {
+class Stream;
+using StreamPtr = boost::intrusive_ptr<Stream>;
+
+class Stream final : public Recycled<Stream> {
  public:
   // The connection outlives the stream's last use of it: whoever uses a stream holds the connection too.
-  Stream(Connection* connection, uint32_t id, int64_t max_receive_bytes)
-      : connection_(connection), id_(id), max_receive_bytes_(max_receive_bytes) {}
+  static StreamPtr Make(Connection* connection, uint32_t id, int64_t max_receive_bytes) {
+    return StreamPtr(new Stream(connection, id, max_receive_bytes), /*add_ref=*/false);
+  }
 
   uint32_t id() const { return id_; }
+  // Of the thread that began it: see Connection::Lead().
+  bool leads() const { return leads_; }
 
   // ---- out ---------------------------------------------------------------------------------
 
@@ -95,6 +100,8 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   // ---- in, by the holder of the receive role -------------------------------------------------
 
   enum class Arrival { kOk, kTooLarge, kFdsLost, kFault };
+  // The message, or its first chunk, that comes with the begin of a call, of which nobody else has heard yet.
+  Arrival OnFirstMessage(const FrameHeader& header, std::span<const std::byte> payload) { return TakeIn(header, payload); }
   // A chunk of a message, in memory that may change.
   Arrival OnMessage(const FrameHeader& header, std::span<const std::byte> payload);
   // The same, and behind it the end of the call as End() does it.
@@ -194,7 +201,19 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
     int64_t cost;  // of all its frames, due when it is read
   };
 
-  Arrival OnMessageLocked(const FrameHeader& header, std::span<const std::byte> payload);
+  Stream(Connection* connection, uint32_t id, int64_t max_receive_bytes)
+      : connection_(connection), id_(id), max_receive_bytes_(max_receive_bytes) {}
+
+  friend void intrusive_ptr_add_ref(const Stream* stream) noexcept { stream->references_.fetch_add(1, std::memory_order_relaxed); }
+  friend void intrusive_ptr_release(const Stream* stream) noexcept {
+    // Nobody can copy the only one but who has it.
+    if (stream->references_.load(std::memory_order_acquire) == 1 || stream->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete stream;
+    }
+  }
+
+  // With the lock, once there is anybody else.
+  Arrival TakeIn(const FrameHeader& header, std::span<const std::byte> payload);
   // Over from now on; the caller cancels what it returns, once it holds no lock.
   [[nodiscard]] std::shared_ptr<internal::CancelTarget> EndLocked(Status status, std::string_view trailing_block,
                                                                  bool drop_unread);
@@ -208,6 +227,7 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   void PumpLocked();
   void NotifyLocked();
   bool Refill();
+  bool Unread() const { return arrived_.load(std::memory_order_acquire) != read_.load(std::memory_order_relaxed); }
   std::optional<MessageMark> NextMark();  // of the next message; nullopt when none is complete
   void NextFds(bool has_some);
   void GrantLocked(bool reader_waits);
@@ -255,7 +275,9 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   int64_t unreported_cost_ = 0;
   bool taken_has_fds_ = false;
 
-  std::atomic<uint32_t> messages_{0};  // complete, in the inbox or taken and not read
+  // Messages, complete: that came, counted in the receive role; that were taken, counted by the reader.
+  std::atomic<uint32_t> arrived_{0};
+  std::atomic<uint32_t> read_{0};
   std::atomic<bool> over_{false};
   std::atomic<bool> dropped_{false};  // what is unread is thrown away
   std::atomic<bool> initial_seen_{false};
@@ -267,11 +289,14 @@ class Stream final : public Recycled<Stream>, public boost::intrusive_ref_counte
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};
 
+  mutable std::atomic<uint32_t> references_{1};
+
   friend class Connection;
+  // A client's call whose thread holds the receive role since before it began: see Connection::Lead().
+  bool leads_ = false;                  // that thread's
+  std::atomic<bool> unlisted_{false};  // is in no table, as nobody but the leader need find it
   std::atomic<int64_t> expires_ns_{std::numeric_limits<int64_t>::max()};
   bool waits_for_space_ = false;  // is in the connection's list; under its waiters_mu_
 };
-
-using StreamPtr = boost::intrusive_ptr<Stream>;
 
 }  // namespace ipcrpc::rpc

@@ -8,7 +8,7 @@
 namespace ipcrpc::rpc {
 namespace {
 
-StreamPtr NewStream(uint32_t id) { return StreamPtr(new Stream(/*connection=*/nullptr, id, /*max_receive_bytes=*/0)); }
+StreamPtr NewStream(uint32_t id) { return Stream::Make(/*connection=*/nullptr, id, /*max_receive_bytes=*/0); }
 
 TEST(StreamTable, FindsWhatWasInsertedUntilItIsErased) {
   StreamTable table;

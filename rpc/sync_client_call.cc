@@ -22,8 +22,8 @@ using rpc::FrameType;
 class SyncClientCall final : public ClientCall, private ClientCallCore {
  public:
   SyncClientCall(ClientChannel* channel, std::shared_ptr<ClientChannel> keep, const RpcMethod& method, ClientContext* context,
-                 const OutgoingMessage* request)
-      : ClientCallCore(channel, std::move(keep), method, context) {
+                 const OutgoingMessage* request, bool at_once)
+      : ClientCallCore(channel, std::move(keep), method, context), at_once_(at_once) {
     if (corked() && request == nullptr) return;  // the first operation begins the call
     if (request != nullptr) request = &KeepRequest(*request);
     Begin(request, request != nullptr ? uint8_t{rpc::kHalfCloses} : uint8_t{0});
@@ -139,7 +139,7 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
         if (!local_status_.ok()) return;
       }
       connection->CatchUp();
-      if (BeginOn(std::move(connection), message, flags) == Begun::kYes) {
+      if (BeginOn(std::move(connection), message, flags, /*lead=*/at_once_) == Begun::kYes) {
         if (!request_.has_value()) ForgetBegin();
         return;
       }
@@ -218,6 +218,7 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
   // A server that turns calls away for ever is no server.
   static constexpr int kMaxMadeAgain = 16;
 
+  const bool at_once_;
   std::optional<OutgoingMessage> request_;  // that the call began with, whole
   std::string request_bytes_;
   int made_again_ = 0;
@@ -230,12 +231,12 @@ class SyncClientCall final : public ClientCall, private ClientCallCore {
 }  // namespace
 
 std::unique_ptr<ClientCall> ClientCall::Start(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
-                                              const OutgoingMessage* request) {
+                                              const OutgoingMessage* request, bool at_once) {
   if (InterceptedChannel* const intercepted = InterceptedChannel::Of(channel)) [[unlikely]] {
     return StartIntercepted(*intercepted, method, context, request);
   }
   auto* const client_channel = static_cast<ClientChannel*>(channel);
-  return std::make_unique<SyncClientCall>(client_channel, client_channel->shared_from_this(), method, context, request);
+  return std::make_unique<SyncClientCall>(client_channel, client_channel->shared_from_this(), method, context, request, at_once);
 }
 
 Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
@@ -243,7 +244,7 @@ Status BlockingUnaryCall(ChannelInterface* channel, const RpcMethod& method, Cli
   if (InterceptedChannel* const intercepted = InterceptedChannel::Of(channel)) [[unlikely]] {
     return InterceptedUnaryCall(*intercepted, method, context, request, response);
   }
-  return SyncClientCall(static_cast<ClientChannel*>(channel), nullptr, method, context, &request).Finish(&response);
+  return SyncClientCall(static_cast<ClientChannel*>(channel), nullptr, method, context, &request, /*at_once=*/true).Finish(&response);
 }
 
 }  // namespace ipcrpc::internal

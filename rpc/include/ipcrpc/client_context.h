@@ -139,10 +139,17 @@ class IPCRPC_EXPORT ClientContext {
   bool used_ = false;
   std::string authority_;
 
+  // What stands in call_ when it is over.
+  static internal::CancelTarget* Ended();
+  // Null as long as there was no connection. With mu_ held.
+  const rpc::Peer* PeerLocked() const;
+
+  // The call comes and goes without the lock. It shows itself before it looks whether it is cancelled, and leaves before it looks
+  // again; who cancels says so before looking for a call, which is used with the lock held: so one of the two sees the other.
   mutable internal::Mutex mu_;
-  std::atomic<bool> cancelled_{false};      // before the call started; set under mu_
-  internal::CancelTarget* call_ = nullptr;  // while it runs
-  std::shared_ptr<const rpc::Peer> peer_;
+  std::atomic<bool> cancelled_{false};                   // set under mu_
+  std::atomic<internal::CancelTarget*> call_{nullptr};  // while it runs
+  std::shared_ptr<const rpc::Peer> peer_;                // written while call_ is null, or under mu_
 
   // Received blocks and the views into them, made at the first look.
   std::string initial_block_, trailing_block_;

@@ -77,9 +77,10 @@ class IPCRPC_EXPORT RpcMethod {
 class IPCRPC_EXPORT ClientCall {
  public:
   // Begins the call. With `request`, sends it and half-closes in the same frame (unary request). Never fails: an
-  // unreachable server shows in Finish().
-  static std::unique_ptr<ClientCall> Start(ChannelInterface* channel, const RpcMethod& method,
-                                           ClientContext* context, const OutgoingMessage* request);
+  // unreachable server shows in Finish(). `at_once`: this thread goes on to Finish(), with a response, without waiting for
+  // anything else; until then it may hold up what other calls of the connection get.
+  static std::unique_ptr<ClientCall> Start(ChannelInterface* channel, const RpcMethod& method, ClientContext* context,
+                                           const OutgoingMessage* request, bool at_once = false);
   virtual ~ClientCall() = default;  // not finished: cancels
 
   virtual bool Write(const OutgoingMessage& message, WriteOptions options) = 0;
