@@ -25,6 +25,7 @@ SupervisedChild::~SupervisedChild() { Stop(); }
 Status SupervisedChild::Start() { return supervisor_->Start(supervisor_); }
 Status SupervisedChild::WaitUntilUp(std::chrono::milliseconds patience) { return supervisor_->WaitUntilUp(patience); }
 void SupervisedChild::Stop() { supervisor_->Stop(); }
+void SupervisedChild::BeginStop() { supervisor_->BeginStop(); }
 
 const std::shared_ptr<Channel>& SupervisedChild::channel() const { return supervisor_->channel(); }
 const std::string& SupervisedChild::name() const { return supervisor_->name(); }

@@ -10,10 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "ipcrpc/ipcrpc.h"
+#include "services/child/kit_for_test.h"
 #include "services/daemon/manager_for_test.h"
 
 namespace ipcrpc {
@@ -32,42 +31,17 @@ using testing::HasSubstr;
 using testing::Not;
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 20s;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr auto kSoon = 5s;
 #else
 constexpr auto kSoon = 1s;
 #endif
 
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
 bool Lives(pid_t pid) { return kill(pid, 0) == 0; }
-// Also when it is another's to collect, and has not been.
-bool Runs(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  const size_t name_end = stat.rfind(')');
-  return name_end != std::string::npos && stat.substr(name_end).find(") Z") != 0;
-}
-
 size_t Descriptors() {
   size_t count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
   return count;
-}
-
-bool HasChildren() {
-  siginfo_t info;
-  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 SupervisedChild::Options Program(std::vector<std::string> role = {}) {
@@ -106,10 +80,7 @@ class Diary {
   std::vector<std::string> entries_;
 };
 
-class SupervisedChildTest : public testing::Test {
- protected:
-  void TearDown() override { EXPECT_FALSE(HasChildren()) << "a process is left"; }
-};
+using SupervisedChildTest = ChildrenTest;
 
 TEST_F(SupervisedChildTest, IsStartedWithoutACallAndServes) {
   SupervisedChild::Options options = Program();

@@ -76,7 +76,6 @@ Status SupervisedChild::Supervisor::Start(const std::shared_ptr<Supervisor>& sel
   if (options_.argv.empty()) return Status(StatusCode::INVALID_ARGUMENT, "a supervised child without a program");
   const std::lock_guard lock(mu_);
   auto kept = std::make_unique<std::shared_ptr<Supervisor>>(self);
-  berth_->Begin();  // for those who call before the thread has come that far
   running_ = StartThread("ipcrpc-child", 0, &Supervisor::ThreadMain, kept.get());
   if (running_) {
     kept.release();
@@ -99,13 +98,20 @@ Status SupervisedChild::Supervisor::WaitUntilUp(std::chrono::milliseconds patien
   return Status(StatusCode::UNAVAILABLE, options_.name + " " + how_);
 }
 
-void SupervisedChild::Supervisor::Stop() {
+void SupervisedChild::Supervisor::BeginStop() {
   if (!fork_guard_.ours()) return;  // it is the parent's
   stopping_.store(true, std::memory_order_release);
   eventfd_write(wake_.get(), 1);
-  std::unique_lock lock(mu_);
+  const std::lock_guard lock(mu_);
   changed_.notify_all();
+}
+
+void SupervisedChild::Supervisor::Stop() {
+  BeginStop();
+  if (!fork_guard_.ours()) return;
+  std::unique_lock lock(mu_);
   changed_.wait(lock, [this] { return !running_; });
+  berth_->Close();
 }
 
 void* SupervisedChild::Supervisor::ThreadMain(void* kept) {
@@ -123,7 +129,6 @@ void SupervisedChild::Supervisor::Run() {
     const int64_t until = MonotonicNs() + backoff_.Next();
     while (!stopping() && MonotonicNs() < until) Wait(nullptr, -1, 0, until);
   }
-  berth_->Close();
   const std::lock_guard lock(mu_);
   running_ = false;
   changed_.notify_all();

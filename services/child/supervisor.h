@@ -26,6 +26,7 @@ class SupervisedChild::Supervisor {
   // `self` lives as long as the thread.
   Status Start(const std::shared_ptr<Supervisor>& self);
   Status WaitUntilUp(std::chrono::milliseconds patience);
+  void BeginStop();
   void Stop();
 
   const std::shared_ptr<Channel>& channel() const { return channel_; }
