@@ -19,6 +19,11 @@ std::string ChildAddress() {
   return address;
 }
 
+std::string SupervisedChild::Options::NameOrProgram() const {
+  if (!name.empty() || argv.empty()) return name;
+  return argv[0].substr(argv[0].rfind('/') + 1);
+}
+
 SupervisedChild::SupervisedChild(Options options) : supervisor_(std::make_shared<Supervisor>(std::move(options))) {}
 SupervisedChild::~SupervisedChild() { Stop(); }
 

@@ -13,7 +13,7 @@
 
 namespace ipcrpc {
 
-constexpr std::chrono::seconds kPatience{20};
+inline constexpr std::chrono::seconds kPatience{20};
 
 template <typename Condition>
 bool Eventually(Condition condition) {

@@ -79,8 +79,7 @@ class PreforkPool::ByName final : public CallbackGenericService {
 };
 
 PreforkPool::State::State(Options options) : crew(SizeOf(options)) {
-  std::string name = options.worker.name;
-  if (name.empty() && !options.worker.argv.empty()) name = options.worker.argv[0].substr(options.worker.argv[0].rfind('/') + 1);
+  const std::string name = options.worker.NameOrProgram();
   int number = 0;
   for (Hand& hand : crew.hands()) {
     SupervisedChild::Options one = options.worker;
@@ -130,8 +129,12 @@ Status PreforkPool::WaitUntilUp(std::chrono::milliseconds patience) {
   return Status::OK;
 }
 
-void PreforkPool::Stop() {
+void PreforkPool::BeginStop() {
   for (Hand& hand : state_->crew.hands()) hand.child->BeginStop();
+}
+
+void PreforkPool::Stop() {
+  BeginStop();
   for (Hand& hand : state_->crew.hands()) hand.child->Stop();
 }
 

@@ -52,6 +52,7 @@ class IPCRPC_EXPORT SupervisedChild {
     std::vector<std::string> environment = {};
     // In what is said of it and in the status of its calls. The last part of argv[0] if left out.
     std::string name = "";
+    std::string NameOrProgram() const;
 
     // Before it is started anew: the first time, and at most. 1.6 times longer after each life that was shorter than `long_enough`,
     // a try to start that failed being one.

@@ -70,6 +70,7 @@ class IPCRPC_EXPORT PreforkPool {
   Status WaitUntilUp(std::chrono::milliseconds patience);
   // All at once. For good.
   void Stop();
+  void BeginStop();
 
   struct Worker {
     std::string name;
