@@ -14,20 +14,22 @@ says() {
   done
   fail "the daemon did not say: $1"
 }
-add() { "$2" call shm:sum sum.Sum/Add "$1" 2>&1; }
+# add JSON
+add() { "$ipcrpc" call shm:sum sum.Sum/Add -d "$1" 2>&1; }
 
+ipcrpc=$2
 touch "$dir/log"
 "$1" shm:sum 2 2> "$dir/log" &
 pid=$!
 says "listening on shm:sum"
-total=$(add '{"number": [1, 2, 39]}' "$2")
+total=$(add '{"number": [1, 2, 39]}')
 [[ $total == *42* ]] || fail "the total is: $total"
-listed=$("$2" list shm:sum)
+listed=$("$ipcrpc" list shm:sum)
 [[ $listed == *sum.Sum* ]] || fail "the services are: $listed"
 
-if lost=$(add '{}' "$2"); then fail "nothing was added to: $lost"; fi
+if lost=$(add '{}'); then fail "nothing was added to: $lost"; fi
 [[ $lost == *"adder-"*" was ended by signal 6 (Aborted)"* ]] || fail "the lost call says: $lost"
-total=$(add '{"number": [20, 1]}' "$2")
+total=$(add '{"number": [20, 1]}')
 [[ $total == *21* ]] || fail "after a crash the total is: $total"
 says "was ended by signal 6 (Aborted)"
 kill "$pid"
