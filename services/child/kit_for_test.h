@@ -25,6 +25,11 @@ bool Eventually(Condition condition) {
   return true;
 }
 
+// Not where there is none: kill(0) is for the whole process group.
+inline void Kill(pid_t pid) {
+  if (pid > 0) kill(pid, SIGKILL);
+}
+
 inline bool HasChildren() {
   siginfo_t info;
   return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;

@@ -12,11 +12,13 @@
 #include <fstream>
 #include <future>
 #include <memory>
+#include <random>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "ipcrpc/argument_names.h"
 #include "ipcrpc/generic/generic_stub.h"
 #include "ipcrpc/ipcrpc.h"
 #include "services/child/kit_for_test.h"
@@ -266,7 +268,7 @@ TEST_F(PreforkTest, ACrashTakesOnlyTheCallsOfThatWorker) {
   });
   ASSERT_TRUE(Eventually([&] { return InProgress() == 2; }));
   const std::vector<PreforkPool::Worker> workers = pool_->workers();
-  kill(workers[0].pid, SIGKILL);
+  Kill(workers[0].pid);
   one.join();
   two.join();
   EXPECT_EQ(first.status.error_code(), StatusCode::UNAVAILABLE);
@@ -280,7 +282,7 @@ TEST_F(PreforkTest, WithoutAnyWorkerACallSaysWhy) {
   SupervisedChild::Options worker;
   worker.min_backoff = 10s;
   ASSERT_NO_FATAL_FAILURE(Begin(2, By::kService, worker));
-  for (const PreforkPool::Worker& one : pool_->workers()) kill(one.pid, SIGKILL);
+  for (const PreforkPool::Worker& one : pool_->workers()) Kill(one.pid);
   ASSERT_TRUE(Eventually([&] { return !pool_->workers()[0].up && !pool_->workers()[1].up; }));
   const Status status = Make("a bolt").status;
   EXPECT_EQ(status.error_code(), StatusCode::UNAVAILABLE);
@@ -293,11 +295,25 @@ TEST_F(PreforkTest, OneOfTwoThatIsDownIsNotNoticed) {
   ASSERT_NO_FATAL_FAILURE(Begin(2, By::kService, worker));
   // Not even while its end is just being noticed: it has no call, so none is lost.
   const pid_t pid = pool_->workers()[0].pid;
-  kill(pid, SIGKILL);
+  Kill(pid);
   int failed = 0;
   for (int i = 0; i < 1000; ++i) failed += Make("pid").status.ok() ? 0 : 1;
   // What was sent to it in the moment between is lost.
   EXPECT_LE(failed, 1);
+}
+
+TEST_F(PreforkTest, AWorkerThatHangsAsAWholeIsReplaced) {
+  SupervisedChild::Options worker;
+  worker.channel_arguments.SetInt(IPCRPC_ARG_KEEPALIVE_TIME_MS, 200);
+  worker.channel_arguments.SetInt(IPCRPC_ARG_KEEPALIVE_TIMEOUT_MS, 2000);
+  worker.channel_arguments.SetInt(IPCRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  worker.stop_grace = 100ms;
+  ASSERT_NO_FATAL_FAILURE(Begin(1, By::kService, worker));
+  const pid_t pid = pool_->workers()[0].pid;
+  kill(pid, SIGSTOP);
+  EXPECT_EQ(Make("pid").status.error_code(), StatusCode::UNAVAILABLE);
+  ASSERT_TRUE(Eventually([&] { return pool_->workers()[0].up && pool_->workers()[0].pid != pid; }));
+  EXPECT_TRUE(Make("pid").status.ok());
 }
 
 TEST_F(PreforkTest, TheProtosRulesHoldInFront) {
@@ -351,7 +367,7 @@ TEST_F(PreforkTest, ManyCrashesUnderLoad) {
     ASSERT_TRUE(Eventually([&] { return good > so_far; }));
     const size_t victim = static_cast<size_t>(i) % 3;
     const PreforkPool::Worker before = pool_->workers()[victim];
-    kill(before.pid, SIGKILL);
+    Kill(before.pid);
     ASSERT_TRUE(Eventually([&] { return pool_->workers()[victim].restarts > before.restarts; }));
   }
   enough = true;
@@ -360,6 +376,74 @@ TEST_F(PreforkTest, ManyCrashesUnderLoad) {
   EXPECT_LE(lost, kCrashes * kCallers);
   EXPECT_GT(good, kCrashes);
   EXPECT_EQ(InProgress(), 0u);
+}
+
+// Calls of all shapes that are cancelled, late, left half way, and cut off by crashes: all of them end, and nothing of them stays.
+TEST_F(PreforkTest, EveryWayToEndACallWhileWorkersCrash) {
+  constexpr int kCrashes = 30;
+  SupervisedChild::Options worker;
+  worker.max_backoff = 20ms;
+  ASSERT_NO_FATAL_FAILURE(Begin(2, By::kService, worker));
+  std::atomic<bool> enough{false};
+  std::atomic<int> ended{0};
+  std::vector<std::thread> callers;
+  for (unsigned seed = 1; seed <= 4; ++seed) {
+    callers.emplace_back([&, seed] {
+      std::minstd_rand random(seed);
+      for (; !enough; ++ended) {
+        ClientContext context;
+        if (random() % 4 == 0) context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(random() % 5));
+        Piece piece, back;
+        piece.set_text("pid");
+        piece.set_number(static_cast<int>(random() % 20));
+        const bool cancels = random() % 4 == 0;
+        const auto maybe_cancel = [&] {
+          if (cancels) context.TryCancel();
+        };
+        switch (random() % 4) {
+          case 0:
+            stub_->Make(&context, piece, &back);
+            break;
+          case 1: {
+            auto writer = stub_->Gather(&context, &back);
+            for (int i = 0; i < piece.number() && writer->Write(piece); ++i) continue;
+            maybe_cancel();
+            writer->WritesDone();
+            writer->Finish();
+            break;
+          }
+          case 2: {
+            auto reader = stub_->Spread(&context, piece);
+            reader->Read(&back);
+            maybe_cancel();
+            while (reader->Read(&back)) continue;
+            reader->Finish();
+            break;
+          }
+          default: {
+            auto stream = stub_->Talk(&context);
+            for (int i = 0; i < piece.number() && stream->Write(piece) && stream->Read(&back); ++i) continue;
+            maybe_cancel();
+            stream->WritesDone();
+            while (stream->Read(&back)) continue;
+            stream->Finish();
+          }
+        }
+      }
+    });
+  }
+  for (int i = 0; i < kCrashes; ++i) {
+    const size_t victim = static_cast<size_t>(i) % 2;
+    ASSERT_TRUE(Eventually([&] { return pool_->workers()[victim].up; }));
+    const int so_far = ended;
+    ASSERT_TRUE(Eventually([&] { return ended >= so_far + 20; }));
+    const PreforkPool::Worker before = pool_->workers()[victim];
+    Kill(before.pid);
+    ASSERT_TRUE(Eventually([&] { return pool_->workers()[victim].restarts > before.restarts; }));
+  }
+  enough = true;
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_TRUE(Eventually([&] { return InProgress() == 0; }));
 }
 
 }  // namespace

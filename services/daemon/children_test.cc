@@ -43,7 +43,7 @@ TEST_F(DaemonChildrenTest, TheChildIsUpWhenTheDaemonIsReadyAndEndsWithIt) {
 TEST_F(DaemonChildrenTest, StatusTellsOfAChildThatIsDown) {
   auto daemon = Start();
   EXPECT_EQ(manager_.Await("STATUS").at("STATUS"), "listening on unix:sensor");
-  kill(Child(), SIGKILL);
+  Kill(Child());
   EXPECT_EQ(manager_.Await("STATUS").at("STATUS"), "listening on unix:sensor; helper was ended by signal 9 (Killed)");
   EXPECT_EQ(manager_.Await("STATUS").at("STATUS"), "listening on unix:sensor");
   EXPECT_TRUE(daemon->Says("testd: helper was ended by signal 9 (Killed)"));
@@ -62,6 +62,16 @@ TEST_F(DaemonChildrenTest, TheChildHearsNothingOfTheManager) {
   const std::string environment{std::istreambuf_iterator<char>(file), {}};
   EXPECT_THAT(environment, HasSubstr("IPCRPC_CHILD_ADDRESS=socketpair:3"));
   EXPECT_THAT(environment, Not(HasSubstr("NOTIFY_SOCKET")));
+}
+
+// Of the same name, even: it is none of those of which there is one.
+TEST_F(DaemonChildrenTest, AChildMayBeADaemonToo) {
+  auto daemon = manager_.Start({"unix:sensor", "--child", IPCRPC_DAEMON_PROGRAM});
+  EXPECT_EQ(manager_.Await("READY").sender, daemon->pid());
+  EXPECT_TRUE(Runs(Child()));
+  daemon->Signal(SIGTERM);
+  EXPECT_THAT(daemon->Wait(), Optional(0));
+  EXPECT_THAT(daemon->Said(), Not(HasSubstr("warning")));
 }
 
 TEST_F(DaemonChildrenTest, TheChildEndsWithADaemonThatIsKilled) {

@@ -149,5 +149,6 @@ int main(int argc, char** argv) {
       daemon.Listen(argument);
     }
   }
+  if (!ipcrpc::ChildAddress().empty()) daemon.Listen(ipcrpc::ChildAddress());
   return daemon.Run();
 }

@@ -79,6 +79,7 @@ class IPCRPC_EXPORT Daemon {
   // Whether there is to be one daemon of this name at a time (of those that say so, for each runtime
   // directory): it is, unless false is said. So it listens at unix:NAME too, for its own user alone, and a
   // second one does not start: it says which pid is the first. A successor takes that over with all else.
+  // One that is itself a SupervisedChild has none of this.
   Daemon& SetOneInstance(bool one);
 
   // All that the daemon says goes to this FIFO, too, from now on: a line each, "TIME NAME SEVERITY: text" (UTC),
