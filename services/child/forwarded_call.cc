@@ -13,7 +13,8 @@ using internal::RpcMethod;
 // Has two holds on its call: who reads and who writes may go on at any time, until each is released.
 class ForwardedCall::Onward final : public internal::ClientReactor {
  public:
-  Onward(ForwardedCall& whole, Hand* hand) : whole_(whole), hand_(hand), context_(ClientContext::FromCallbackServerContext(*whole.context_)) {
+  Onward(ForwardedCall& whole, Hand* hand)
+      : whole_(whole), hand_(hand), context_(ClientContext::FromCallbackServerContext(*whole.context_)) {
     for (const auto& [key, value] : whole.context_->client_metadata()) context_->AddMetadata(std::string(key), std::string(value));
     if (!whole.context_->host().empty()) context_->set_authority(whole.context_->host());
   }

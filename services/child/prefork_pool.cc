@@ -27,8 +27,9 @@ std::string ServiceOf(const std::string& method) {
 
 class PreforkPool::State {
  public:
-  explicit State(Options options);
+  explicit State(Options its_options);
 
+  const Options options;
   Crew crew;
   std::vector<std::unique_ptr<Front>> fronts;
   std::unique_ptr<ByName> by_name;
@@ -78,21 +79,21 @@ class PreforkPool::ByName final : public CallbackGenericService {
   const std::vector<std::string> services_;
 };
 
-PreforkPool::State::State(Options options) : crew(SizeOf(options)) {
+PreforkPool::State::State(Options its_options) : options(std::move(its_options)), crew(SizeOf(options)) {
   const std::string name = options.worker.NameOrProgram();
   int number = 0;
   for (Hand& hand : crew.hands()) {
     SupervisedChild::Options one = options.worker;
     one.name = name + "-" + std::to_string(++number);
-    one.on_up = [&hand, name = one.name, its_own = options.worker.on_up, tell = options.on_worker_up](const std::shared_ptr<Channel>& channel) {
+    one.on_up = [&hand, &all = this->options, name = one.name](const std::shared_ptr<Channel>& channel) {
       hand.up = true;
-      if (its_own) its_own(channel);
-      if (tell) tell(name);
+      if (all.worker.on_up) all.worker.on_up(channel);
+      if (all.on_worker_up) all.on_worker_up(name);
     };
-    one.on_down = [&hand, name = one.name, its_own = options.worker.on_down, tell = options.on_worker_down](const std::string& how) {
+    one.on_down = [&hand, &all = this->options, name = one.name](const std::string& how) {
       hand.up = false;
-      if (its_own) its_own(how);
-      if (tell) tell(name, how);
+      if (all.worker.on_down) all.worker.on_down(how);
+      if (all.on_worker_down) all.on_worker_down(name, how);
     };
     hand.child = std::make_unique<SupervisedChild>(std::move(one));
   }

@@ -23,7 +23,7 @@
 #include "ipcrpc/ipcrpc.h"
 #include "services/child/kit_for_test.h"
 #include "transport/testing/temp_dir.h"
-#include "workshop.ipcrpc.pb.h"
+#include "services/child/workshop.ipcrpc.pb.h"
 
 namespace ipcrpc {
 namespace {

@@ -18,7 +18,7 @@
 
 #include "ipcrpc/child.h"
 #include "ipcrpc/ipcrpc.h"
-#include "workshop.ipcrpc.pb.h"
+#include "services/child/workshop.ipcrpc.pb.h"
 
 namespace {
 
