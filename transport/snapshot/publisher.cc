@@ -10,12 +10,13 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
-#include "transport/snapshot/file_home.h"
+#include "transport/snapshot/home.h"
+#include "transport/snapshot/segment.h"
 
 namespace ipcrpc {
 namespace {
 
-using snapshot::FileHome;
+using snapshot::Home;
 using snapshot::OwnSegment;
 
 // A quarter more than is needed now, in whole pages; so that growth is rare.
@@ -48,7 +49,7 @@ struct RawSnapshotPublisher::State {
   const pid_t owner = getpid();
 
   mutable std::mutex mu;
-  std::unique_ptr<FileHome> home;
+  std::unique_ptr<Home> home;
   std::optional<OwnSegment> segment;
   uint64_t epoch = 0;
 
@@ -81,11 +82,12 @@ absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t 
                                             snapshot::kMaxDescriptorBytes, " are the most"));
   }
   if (home == nullptr) {
-    ASSIGN_OR_RETURN(home, FileHome::Take(place));
+    ASSIGN_OR_RETURN(home, Home::Take(place));
   }
   const uint64_t slot_bytes = SlotBytesFor(size);
-  ASSIGN_OR_RETURN(const UniqueFd* file, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
-  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(*file, schema, slot_bytes));
+  ASSIGN_OR_RETURN(shm::Mapping memory, home->NewMemory(OwnSegment::Bytes(schema, slot_bytes)));
+  memory.Inherit();
+  OwnSegment grown(std::move(memory), schema, slot_bytes);
   const uint64_t first = Next(std::max(epoch, NowMicros()));
   grown.Publish(first, data, size);
   RETURN_IF_ERROR(home->Place());

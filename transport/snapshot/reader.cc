@@ -1,6 +1,5 @@
 // RawSnapshotReader: which segment is read, and what to do when it is over, silent or broken.
 #include <dirent.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,8 +16,9 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
-#include "transport/snapshot/file_home.h"
+#include "transport/names.h"
 #include "transport/snapshot/file_names.h"
+#include "transport/snapshot/finder.h"
 
 namespace ipcrpc {
 namespace {
@@ -69,8 +69,7 @@ struct RawSnapshotReader::State {
   const SnapshotSchema expected;
 
   std::optional<ViewedSegment> segment;
-  snapshot::FoundFile file;  // what `segment` maps, or mapped last; its fd is closed
-  struct stat identity = {};
+  snapshot::FoundSegment file;  // what `segment` reads, or read last; without its memory
   int64_t looked_ns = 0;  // when we last asked the system about writer and file
 
   Buffer current;  // what the user has
@@ -79,7 +78,7 @@ struct RawSnapshotReader::State {
   size_t size = 0;
 
   absl::Status Open();
-  absl::Status CheckSchema(const snapshot::FoundFile& found) const;
+  absl::Status CheckSchema(const snapshot::FoundSegment& found) const;
   absl::Status Read();
   absl::Status CutShort();
   absl::Status CheckSilence();
@@ -92,7 +91,7 @@ struct RawSnapshotReader::State {
 
 // ---- finding it --------------------------------------------------------------------------------
 
-absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundFile& found) const {
+absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundSegment& found) const {
   const SnapshotSchema& schema = found.shape.schema;
   if (!expected.type_name.empty() && schema.type_name != expected.type_name) {
     return absl::FailedPreconditionError(
@@ -108,15 +107,10 @@ absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundFile& fo
 
 absl::Status RawSnapshotReader::State::Open() {
   ASSIGN_OR_RETURN(const snapshot::ReadPlace where, snapshot::ParseReadPlace(place));
-  ASSIGN_OR_RETURN(snapshot::FoundFile found, snapshot::FindFile(where));
+  ASSIGN_OR_RETURN(snapshot::FoundSegment found, snapshot::Find(where, options.guard_sigbus));
   RETURN_IF_ERROR(CheckSchema(found));
-  struct stat info;
-  if (fstat(found.fd.get(), &info) != 0)
-    return absl::ErrnoToStatus(errno, Cat("cannot examine ", found.path));
-  ASSIGN_OR_RETURN(ViewedSegment view, ViewedSegment::Map(found.fd, found.shape, options.guard_sigbus));
-  found.fd.reset();
+  ViewedSegment view(std::exchange(found.memory, {}), found.shape);
   file = std::move(found);
-  identity = info;
   // Now, so that reading allocates nothing.
   current.Reserve(file.shape.slot_bytes, size);
   spare.Reserve(file.shape.slot_bytes, 0);
@@ -183,10 +177,7 @@ SnapshotWriter RawSnapshotReader::State::Writer() const {
 // Whether what we read is still what its writer writes; asks the system.
 absl::Status RawSnapshotReader::State::Look() {
   looked_ns = MonotonicNs();
-  struct stat info;
-  const bool there =
-      stat(file.path.c_str(), &info) == 0 && info.st_dev == identity.st_dev && info.st_ino == identity.st_ino;
-  if (!there) {
+  if (snapshot::FileAt(file.path) != file.file) {
     // Somebody put another in its place without a word to us: Changed().
     segment.reset();
     return absl::OkStatus();

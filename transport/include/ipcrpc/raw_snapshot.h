@@ -4,6 +4,10 @@
 // A place is a name ("monitor.net": the file monitor.net.snap in the runtime directory) or a path with a
 // slash, and parameters: ?mode=0644&group=adm where it is made (0600 when left out; nobody else may write),
 // ?uid=NAME where it is read (a further owner to believe, beside root and oneself).
+//
+// ?home= where it is made says in what memory: `file`, that file itself, when left out; `posix`, an object of /dev/shm; or
+// `sysv`, a System V segment. The file then says which, so readers look for all of them in the same way. `memfd` is
+// sealed memory without a name or a file, for readers that are handed a descriptor.
 #pragma once
 
 #include <sys/types.h>
