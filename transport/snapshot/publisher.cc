@@ -5,6 +5,7 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "ipcrpc/raw_snapshot.h"
 #include "transport/base/status_macros.h"
@@ -110,6 +111,33 @@ SnapshotError RawSnapshotPublisher::Publish(const void* data, size_t size) {
 void RawSnapshotPublisher::Beat() {
   const std::lock_guard lock(state_->mu);
   if (state_->segment && state_->owner == getpid()) state_->segment->Beat();
+}
+
+std::string RawSnapshotPublisher::name() const { return state_->place.substr(0, state_->place.find('?')); }
+const SnapshotSchema& RawSnapshotPublisher::schema() const { return state_->schema; }
+
+UniqueFd RawSnapshotPublisher::Share() const {
+  const std::lock_guard lock(state_->mu);
+  return state_->segment ? state_->home->Share() : UniqueFd();
+}
+
+uint64_t RawSnapshotPublisher::CopyLatest(std::string* message) const {
+  std::optional<snapshot::ViewedSegment> view;
+  {
+    // Not while copying: the writer waits for nobody.
+    const std::lock_guard lock(state_->mu);
+    if (!state_->segment) return 0;
+    view.emplace(state_->segment->View());
+  }
+  std::vector<uint64_t> words(view->slot_bytes() / sizeof(uint64_t));
+  for (int attempt = 0; attempt < snapshot::kReadAttempts; ++attempt) {
+    const uint64_t epoch = view->latest().load(std::memory_order_acquire);
+    size_t size = 0;
+    if (epoch == snapshot::kMoved || view->Copy(epoch, words.data(), size) != snapshot::ViewedSegment::Outcome::kCopied) continue;
+    message->assign(reinterpret_cast<const char*>(words.data()), size);
+    return epoch;
+  }
+  return 0;
 }
 
 std::string RawSnapshotPublisher::path() const {

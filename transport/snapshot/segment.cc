@@ -79,6 +79,8 @@ void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
   Wake(own->latest);
 }
 
+ViewedSegment OwnSegment::View() const { return {memory_, slot_bytes_, slots_offset_}; }
+
 void OwnSegment::Beat() { header()->heartbeat_ns.store(MonotonicNs(), std::memory_order_relaxed); }
 
 // ---- Shape -------------------------------------------------------------------------------------

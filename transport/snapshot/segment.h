@@ -17,6 +17,8 @@ namespace ipcrpc::snapshot {
 
 using shm::Mapping;
 
+class ViewedSegment;
+
 // A segment of our own. By one thread at a time.
 class OwnSegment {
  public:
@@ -30,9 +32,10 @@ class OwnSegment {
   void Beat();
 
   uint64_t capacity() const { return CapacityOf(slot_bytes_); }
+  // As a reader sees it, on any thread, and for longer than this.
+  ViewedSegment View() const;
   // Somebody cut the file short: nothing written arrives any more.
   bool broken() const { return memory_.broken(); }
-  const Mapping& memory() const { return memory_; }
 
  private:
   Header* header() { return reinterpret_cast<Header*>(memory_.data()); }
@@ -57,14 +60,21 @@ struct Shape {
 // start with `place`.
 absl::StatusOr<Shape> ReadShape(const Mapping& memory, const std::string& place);
 
+// How often a reader tries when the writer is faster.
+inline constexpr int kReadAttempts = 8;
+
 // A segment of another's, mapped read-only.
 class ViewedSegment {
  public:
   ViewedSegment(Mapping memory, const Shape& shape)
-      : memory_(std::move(memory)), slot_bytes_(shape.slot_bytes), slots_offset_(shape.slots_offset) {}
+      : ViewedSegment(std::move(memory), shape.slot_bytes, shape.slots_offset) {}
+  ViewedSegment(Mapping memory, uint64_t slot_bytes, uint64_t slots_offset)
+      : memory_(std::move(memory)), slot_bytes_(slot_bytes), slots_offset_(slots_offset) {}
 
   const std::atomic<uint64_t>& latest() const { return header()->latest; }
   int64_t heartbeat_ns() const { return header()->heartbeat_ns.load(std::memory_order_relaxed); }
+
+  uint64_t slot_bytes() const { return slot_bytes_; }
 
   enum class Outcome {
     kCopied,
