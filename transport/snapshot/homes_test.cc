@@ -19,6 +19,7 @@
 #include "transport/base/strings.h"
 #include "transport/names.h"
 #include "transport/snapshot/memory.h"
+#include "transport/snapshot/snapshot_for_test.h"
 #include "transport/testing/child.h"
 #include "transport/testing/temp_dir.h"
 
@@ -27,21 +28,6 @@ namespace {
 
 using shm::LeftBehind;
 using testing::HasSubstr;
-
-const SnapshotSchema kSchema = {.fingerprint = 7, .type_name = "test.Text", .descriptors = "descriptors"};
-
-SnapshotError Publish(RawSnapshotPublisher& publisher, std::string_view text) {
-  return publisher.Publish(text.data(), text.size());
-}
-
-MATCHER_P(Fails, code, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.code == static_cast<int>(code);
-}
-MATCHER(Succeeds, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.ok();
-}
 
 class SnapshotHomeTest : public testing::TestWithParam<std::string> {
  protected:
@@ -73,7 +59,7 @@ class SnapshotHomeTest : public testing::TestWithParam<std::string> {
 
   void ExpectText(RawSnapshotReader& reader, std::string_view text) {
     ASSERT_THAT(reader.Read(), Succeeds());
-    EXPECT_EQ((std::string_view(static_cast<const char*>(reader.data()), reader.size())), text);
+    EXPECT_EQ(Text(reader), text);
   }
 
   TempRuntimeDir dir_;

@@ -31,12 +31,17 @@ const MemoryKind& KindOf(const UniqueFd& file) {
 }
 
 void End(const UniqueFd& file) {
-  const MemoryKind& kind = KindOf(file);
   // It may have been cut short; what counts is that the header is still there.
-  if (const absl::StatusOr<Mapping> memory = kind.map(file, sizeof(Header), Mapping::Access::kReadWrite, true); memory.ok()) {
+  if (const absl::StatusOr<Mapping> memory = KindOf(file).map(file, sizeof(Header), Mapping::Access::kReadWrite, true); memory.ok()) {
     MarkMoved(*memory);
   }
-  kind.remove(file);
+  RemoveMemory(file);
+}
+
+void RemoveMemory(const UniqueFd& file) {
+  struct stat info;
+  const std::optional<shm::LeftBehind> where = ReadReference(file);
+  if (where && fstat(file.get(), &info) == 0) shm::RemoveIfOf(*where, info.st_uid);
 }
 
 std::optional<shm::LeftBehind> ReadReference(const UniqueFd& file) {

@@ -40,9 +40,6 @@ struct MemoryKind {
   // can be cut short. NOT_FOUND: it is gone; FAILED_PRECONDITION: not memory of this kind, or in another namespace;
   // PERMISSION_DENIED.
   absl::StatusOr<Mapping> (*map)(const UniqueFd& file, uint64_t most, Mapping::Access access, bool guarded);
-
-  // Removes the memory, as far as it is not the file.
-  void (*remove)(const UniqueFd& file);
 };
 
 std::span<const MemoryKind* const> MemoryKinds();
@@ -52,6 +49,9 @@ const MemoryKind& KindOf(const UniqueFd& file);
 // Ends the snapshot of `file`, open for writing if that is the memory: its readers and sleepers see that it is over;
 // and removes what memory it names.
 void End(const UniqueFd& file);
+
+// Removes the memory, as far as it is not the file.
+void RemoveMemory(const UniqueFd& file);
 
 // What a file says of memory elsewhere; nothing when it does not.
 std::optional<shm::LeftBehind> ReadReference(const UniqueFd& file);

@@ -27,6 +27,6 @@ absl::StatusOr<Mapping> Map(const UniqueFd& file, uint64_t most, Mapping::Access
 
 }  // namespace
 
-const MemoryKind kFileMemory = {.name = "file", .make = Make, .map = Map, .remove = [](const UniqueFd&) {}};
+const MemoryKind kFileMemory = {.name = "file", .make = Make, .map = Map};
 
 }  // namespace ipcrpc::snapshot

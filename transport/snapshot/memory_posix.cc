@@ -51,14 +51,8 @@ absl::StatusOr<Mapping> Map(const UniqueFd& file, uint64_t most, Mapping::Access
   return kFileMemory.map(fd, most, access, guarded);
 }
 
-void Remove(const UniqueFd& file) {
-  struct stat mine;
-  const std::optional<LeftBehind> where = ReadReference(file);
-  if (where && fstat(file.get(), &mine) == 0) shm::RemoveIfOf(*where, mine.st_uid);
-}
-
 }  // namespace
 
-const MemoryKind kPosixMemory = {.name = "posix", .make = Make, .map = Map, .remove = Remove};
+const MemoryKind kPosixMemory = {.name = "posix", .make = Make, .map = Map};
 
 }  // namespace ipcrpc::snapshot

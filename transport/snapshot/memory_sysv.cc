@@ -77,14 +77,8 @@ absl::StatusOr<Mapping> Map(const UniqueFd& file, uint64_t most, Mapping::Access
   return Mapping::OfSysv(id, info.shm_segsz, access);
 }
 
-void Remove(const UniqueFd& file) {
-  struct stat mine;
-  const std::optional<LeftBehind> where = ReadReference(file);
-  if (where && fstat(file.get(), &mine) == 0) shm::RemoveIfOf(*where, mine.st_uid);
-}
-
 }  // namespace
 
-const MemoryKind kSysvMemory = {.name = "sysv", .make = Make, .map = Map, .remove = Remove};
+const MemoryKind kSysvMemory = {.name = "sysv", .make = Make, .map = Map};
 
 }  // namespace ipcrpc::snapshot

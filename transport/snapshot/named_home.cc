@@ -125,7 +125,7 @@ absl::StatusOr<Mapping> NamedHome::NewMemory(uint64_t size) {
 
 void NamedHome::Drop() {
   if (!pending_.valid()) return;
-  kind_.remove(pending_);
+  RemoveMemory(pending_);
   unlink(NewPath(path_).c_str());
   pending_.reset();
 }

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "ipcrpc/raw_snapshot.h"
 #include "transport/snapshot/layout.h"
+#include "transport/snapshot/snapshot_for_test.h"
 #include "transport/testing/child.h"
 #include "transport/testing/temp_dir.h"
 
@@ -29,21 +30,6 @@ namespace {
 using std::chrono::steady_clock;
 using testing::HasSubstr;
 using namespace std::chrono_literals;
-
-const SnapshotSchema kSchema = {.fingerprint = 7, .type_name = "test.Text", .descriptors = "descriptors"};
-
-SnapshotError Publish(RawSnapshotPublisher& publisher, std::string_view text) {
-  return publisher.Publish(text.data(), text.size());
-}
-
-MATCHER_P(Fails, code, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.code == static_cast<int>(code);
-}
-MATCHER(Succeeds, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.ok();
-}
 
 // Answers with what it is told to.
 class Source final : public SnapshotSource {
@@ -79,8 +65,6 @@ struct Server {
     });
   }
 };
-
-std::string_view Text(const RawSnapshotReader& reader) { return {static_cast<const char*>(reader.data()), reader.size()}; }
 
 TEST(SnapshotSourceTest, SealedMemoryIsReadWithoutFurtherQuestions) {
   RawSnapshotPublisher publisher("weather?home=memfd", kSchema);
