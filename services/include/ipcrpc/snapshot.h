@@ -93,6 +93,8 @@ class SnapshotReader {
       return current_;
     return ReadChanged();
   }
+  // Whether Read() has something else to give than the last time: one load. Where it asks a server each time, always.
+  bool Changed() const { return raw_.Changed(); }
   // Why Read() gave null.
   const Status& status() const { return status_; }
 
