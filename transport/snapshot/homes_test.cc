@@ -152,6 +152,26 @@ TEST_P(SnapshotHomeTest, ModesAreAsAsked) {
   }
 }
 
+TEST_P(SnapshotHomeTest, AnotherUserReadsWhatTheModeAllows) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  ASSERT_EQ(chmod(dir_.path().c_str(), 0755), 0);
+  const auto read_as_another = [&] {
+    Child reader([] {
+      if (setresuid(12345, 12345, 12345) != 0) return -1;
+      return RawSnapshotReader("weather").Read().code;
+    });
+    return reader.Wait();
+  };
+  for (const bool may : {true, false}) {
+    RawSnapshotPublisher publisher(place(may ? "&mode=0644" : ""), kSchema);
+    ASSERT_THAT(Publish(publisher, "sun"), Succeeds());
+    EXPECT_EQ(read_as_another(), static_cast<int>(may ? absl::StatusCode::kOk : absl::StatusCode::kPermissionDenied));
+    if (may || GetParam() == "file") continue;
+    ASSERT_EQ(chmod(path().c_str(), 0644), 0) << "which names the memory, but does not open it";
+    EXPECT_EQ(read_as_another(), static_cast<int>(absl::StatusCode::kPermissionDenied));
+  }
+}
+
 // ---- memory that was tampered with ---------------------------------------------------------------
 
 TEST_P(SnapshotHomeTest, MemoryThatOthersMayWriteIsRefused) {
