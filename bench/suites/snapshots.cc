@@ -32,11 +32,12 @@ void AddSnapshots(const Setup& setup, Report& report) {
                              {RowOf(kAlone, Row::Kind::kOurs, "publish0", kAlone), RowOf(kRead1, Row::Kind::kOurs, "publish1", kAlone),
                               RowOf(kRead8, Row::Kind::kOurs, "publish8", kAlone)}});
   }
-  report.goals.push_back({"snapshot of 1 KiB, unchanged: µs for 1,000 reads", {kUnchanged, two, kRead}, std::nullopt, &Measured::p50_us, 5, false});
+  report.goals.push_back({"snapshot of 1 KiB, unchanged: µs for 1,000 reads", {kUnchanged, two, kRead}, std::nullopt,
+                          &Measured::p50_us, 5, false});
   report.goals.push_back({"snapshot of 1 KiB, changed: p50 by that of a bare memcpy + parse", {kChanged, two, kRead},
                           RowName{kChanged, two, kBareRead}, &Measured::p50_us, 2, false});
-  report.goals.push_back({"publishing 1 KiB, 8 readers flat out: p50 by that without", {kPublish, two, kRead8}, RowName{kPublish, two, kAlone},
-                          &Measured::p50_us, 6, false});
+  report.goals.push_back({"publishing 1 KiB, 8 readers flat out: p50 by that without", {kPublish, two, kRead8},
+                          RowName{kPublish, two, kAlone}, &Measured::p50_us, 6, false});
 }
 
 }  // namespace ipcrpc::bench
