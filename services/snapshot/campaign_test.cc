@@ -26,7 +26,7 @@ using std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 // A sanitizer takes its time.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__)
 constexpr int kRounds = 15;
 #else
 constexpr int kRounds = 100;
@@ -128,6 +128,9 @@ class SnapshotCampaignTest : public ::testing::TestWithParam<const char*> {
 INSTANTIATE_TEST_SUITE_P(Addresses, SnapshotCampaignTest, ::testing::Values("unix", "shm", "fifo"));
 
 TEST_P(SnapshotCampaignTest, NobodyReadsWhatIsWrongAndTheDeadAreKnown) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer ends a forked child that starts threads, when its parent had some";
+#endif
   std::vector<std::unique_ptr<Child>> readers;
   for (int i = 0; i < kReaders; ++i) readers.push_back(StartReader(i));
   for (int round = 0; round < kRounds; ++round) {
