@@ -120,14 +120,14 @@ bool SameFile(int fd, int dir, const char* path) {
 bool RemoveLeftOvers(const std::string& base) {
   struct stat ledger;
   const std::string ledger_path = Cat(base, shm::kLedgerSuffix);
-  const bool whole = lstat(ledger_path.c_str(), &ledger) != 0 || shm::SweepLedger(ledger_path);
+  bool whole = lstat(ledger_path.c_str(), &ledger) != 0 || shm::SweepLedger(ledger_path);
   for (std::string_view suffix : kSuffixes) {
     const std::string path = Cat(base, suffix);
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
     if (S_ISREG(info.st_mode)) {
       if (suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix) {
-        snapshot::RemoveDead(path);
+        whole = snapshot::RemoveDead(path) && whole;
       } else {
         rendezvous::RemoveDeadPlace(path);
       }
@@ -366,6 +366,7 @@ void AddLeftOversOf(const std::string& base, pid_t pid, std::vector<LeftOver>& f
     struct stat info;
     if (lstat(path.c_str(), &info) != 0) continue;
     if (S_ISSOCK(info.st_mode) && ProbeSocket(path).listening) continue;
+    for (const shm::LeftBehindBy& left : shm::ListLedger(path)) add("memory", left.what.Describe());
     const std::optional<rendezvous::DeadPlace> place = rendezvous::FindDeadPlace(path);
     const bool snapshot = suffix == snapshot::kSuffix || suffix == snapshot::kNewSuffix;
     if (S_ISREG(info.st_mode) && !place && !snapshot) continue;

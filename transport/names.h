@@ -78,7 +78,9 @@ std::vector<std::string> NamesOfTheDead(const std::string& directory);
 
 // What a sweep would remove.
 struct LeftOver {
-  std::string_view kind;  // "lock", "sock", "shm", "fifo", "mqueue", "sysvmq", "netlink", "snap"; "pair" of queues for one client
+  // "lock", "sock", "shm", "fifo", "mqueue", "sysvmq", "netlink", "snap"; "memory" that a file names; "pair" of queues for
+  // one client.
+  std::string_view kind;
   std::string name;       // its path, with the queue that it stands for
   pid_t pid = 0;          // of the server that made it; 0: unknown
   std::string why;        // it is dead

@@ -19,6 +19,7 @@ void AddUnary(const Setup& setup, Report& report);
 void AddStreams(const Setup& setup, Report& report);
 void AddConnections(const Setup& setup, Report& report);
 void AddTransports(const Setup& setup, Report& report);
+void AddSnapshots(const Setup& setup, Report& report);
 
 // A floor's row.
 inline Row Floor(const std::string& name, WorkloadFactory make, const std::string& base, size_t bytes = Order().bytes) {

@@ -30,28 +30,6 @@ struct Contents {
   std::vector<LeftBehind> things;
 };
 
-std::optional<LeftBehind> ParseLine(std::string_view line) {
-  std::istringstream words{std::string(line)};
-  std::string kind, name, realm;
-  if (!(words >> kind >> name >> realm)) return std::nullopt;
-  const auto found = std::find(kWords.begin(), kWords.end(), kind);
-  if (found == kWords.end()) return std::nullopt;
-  LeftBehind thing;
-  thing.kind = static_cast<LeftBehind::Kind>(found - kWords.begin());
-  if (thing.kind == LeftBehind::Kind::kPosixMemory) {
-    if (!Ledger::IsPosixName(name)) return std::nullopt;
-    thing.name = name;
-  } else {
-    const std::optional<uint32_t> key = ParseNumber<uint32_t>(name, 16);
-    if (!key || *key == 0) return std::nullopt;
-    thing.key = *key;
-  }
-  const std::optional<uint64_t> number = ParseNumber<uint64_t>(realm);
-  if (!number) return std::nullopt;
-  thing.realm = *number;
-  return thing;
-}
-
 // Nothing when it is no ledger. What cannot be read in it is no entry: the line of a process that died in writing it, before
 // it made anything.
 std::optional<Contents> ReadLedger(const std::string& path) {
@@ -66,30 +44,9 @@ std::optional<Contents> ReadLedger(const std::string& path) {
   Contents contents = {.owner = info.st_uid, .things = {}};
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    if (const std::optional<LeftBehind> thing = ParseLine(line)) contents.things.push_back(*thing);
+    if (const std::optional<LeftBehind> thing = ParseLedgerLine(line)) contents.things.push_back(*thing);
   }
   return contents;
-}
-
-// It is there, and it is of the one who wrote the ledger.
-bool Exists(const LeftBehind& thing, uid_t owner) {
-  switch (thing.kind) {
-    case LeftBehind::Kind::kPosixMemory: {
-      struct stat info;
-      return lstat(Cat("/dev/shm/", thing.name).c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == owner;
-    }
-    case LeftBehind::Kind::kSysvMemory: {
-      shmid_ds info;
-      const int id = shmget(static_cast<key_t>(thing.key), 0, 0);
-      return id >= 0 && shmctl(id, IPC_STAT, &info) == 0 && info.shm_perm.cuid == owner;
-    }
-    case LeftBehind::Kind::kSysvSemaphores: {
-      semid_ds info;
-      const int id = semget(static_cast<key_t>(thing.key), 0, 0);
-      return id >= 0 && semctl(id, 0, IPC_STAT, &info) == 0 && info.sem_perm.cuid == owner;
-    }
-  }
-  return false;
 }
 
 void Remove(const LeftBehind& thing) {
@@ -105,8 +62,6 @@ void Remove(const LeftBehind& thing) {
       break;
   }
 }
-
-bool Here(const LeftBehind& thing) { return thing.realm == RealmOf(thing.kind); }
 
 }  // namespace
 
@@ -129,6 +84,54 @@ std::string LedgerLine(const LeftBehind& what) {
   return Cat(kWords[static_cast<size_t>(what.kind)], " ", what.name.empty() ? std::string(key) : what.name, " ", what.realm);
 }
 
+std::optional<LeftBehind> ParseLedgerLine(std::string_view line) {
+  std::istringstream words{std::string(line)};
+  std::string kind, name, realm;
+  if (!(words >> kind >> name >> realm)) return std::nullopt;
+  const auto found = std::find(kWords.begin(), kWords.end(), kind);
+  if (found == kWords.end()) return std::nullopt;
+  LeftBehind thing;
+  thing.kind = static_cast<LeftBehind::Kind>(found - kWords.begin());
+  if (thing.kind == LeftBehind::Kind::kPosixMemory) {
+    if (!Ledger::IsPosixName(name)) return std::nullopt;
+    thing.name = name;
+  } else {
+    const std::optional<uint32_t> key = ParseNumber<uint32_t>(name, 16);
+    if (!key || *key == 0) return std::nullopt;
+    thing.key = *key;
+  }
+  const std::optional<uint64_t> number = ParseNumber<uint64_t>(realm);
+  if (!number) return std::nullopt;
+  thing.realm = *number;
+  return thing;
+}
+
+bool Here(const LeftBehind& thing) { return thing.realm == RealmOf(thing.kind); }
+
+bool Exists(const LeftBehind& thing, uid_t owner) {
+  switch (thing.kind) {
+    case LeftBehind::Kind::kPosixMemory: {
+      struct stat info;
+      return lstat(Cat("/dev/shm/", thing.name).c_str(), &info) == 0 && S_ISREG(info.st_mode) && info.st_uid == owner;
+    }
+    case LeftBehind::Kind::kSysvMemory: {
+      shmid_ds info;
+      const int id = shmget(static_cast<key_t>(thing.key), 0, 0);
+      return id >= 0 && shmctl(id, IPC_STAT, &info) == 0 && info.shm_perm.cuid == owner;
+    }
+    case LeftBehind::Kind::kSysvSemaphores: {
+      semid_ds info;
+      const int id = semget(static_cast<key_t>(thing.key), 0, 0);
+      return id >= 0 && semctl(id, 0, IPC_STAT, &info) == 0 && info.sem_perm.cuid == owner;
+    }
+  }
+  return false;
+}
+
+void RemoveIfOf(const LeftBehind& thing, uid_t owner) {
+  if (Here(thing) && Exists(thing, owner)) Remove(thing);
+}
+
 bool SweepLedger(const std::string& path) {
   const std::optional<Contents> contents = ReadLedger(path);
   if (!contents) return false;
@@ -136,8 +139,8 @@ bool SweepLedger(const std::string& path) {
   for (const LeftBehind& thing : contents->things) {
     if (!Here(thing)) {
       all = false;
-    } else if (Exists(thing, contents->owner)) {
-      Remove(thing);
+    } else {
+      RemoveIfOf(thing, contents->owner);
     }
   }
   if (all) unlink(path.c_str());

@@ -2,7 +2,10 @@
 // are is written in the ledgers (ledger.h) of the dead, files of the runtime directory.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +28,14 @@ inline constexpr std::string_view kLedgerSuffix = ".owned";
 // Of the kind, as seen by this process. 0 unknown.
 uint64_t RealmOf(LeftBehind::Kind kind);
 std::string LedgerLine(const LeftBehind& what);
+// What LedgerLine() gave; nothing when it is no such line.
+std::optional<LeftBehind> ParseLedgerLine(std::string_view line);
+// It is where this process could find it.
+bool Here(const LeftBehind& what);
+// It is there, and `owner` made it.
+bool Exists(const LeftBehind& what, uid_t owner);
+// Removes it if it is here, and `owner` made it.
+void RemoveIfOf(const LeftBehind& what, uid_t owner);
 
 // Removes what a ledger names, and then the ledger. REQUIRES: its lock is held, so that its owner is dead. False: some
 // of it is in another namespace, so that the ledger stays for whoever sees that.

@@ -71,6 +71,8 @@ absl::StatusOr<Mapping> Mapping::OfSysv(int id, size_t size, Access access) {
 
 bool Mapping::broken() const { return region_ != nullptr && region_->guard.broken(); }
 
+void Mapping::Inherit() const { madvise(data_, size_, MADV_DOFORK); }
+
 std::weak_ptr<void> Mapping::watch() const { return region_; }
 
 Mapping Mapping::Again(const std::weak_ptr<void>& watch) {

@@ -26,6 +26,9 @@ class Mapping {
   size_t size() const { return size_; }
   bool broken() const;
 
+  // Has children that are forked from now on inherit it.
+  void Inherit() const;
+
   // For who wants to know it as long as somebody has it (memory.cc, in ThreadSanitizer's builds).
   std::weak_ptr<void> watch() const;
   // What watch() was asked of, unless it is gone.

@@ -14,4 +14,8 @@ inline SnapshotError ToError(const absl::Status& status) {
           .message = std::string(status.message().data(), status.message().size())};
 }
 
+inline absl::Status FromError(const SnapshotError& error) {
+  return error.ok() ? absl::OkStatus() : absl::Status(static_cast<absl::StatusCode>(error.code), error.message);
+}
+
 }  // namespace ipcrpc::snapshot

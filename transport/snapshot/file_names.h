@@ -11,8 +11,8 @@ namespace ipcrpc::snapshot {
 inline constexpr std::string_view kSuffix = ".snap";
 inline constexpr std::string_view kNewSuffix = ".snap.new";
 
-// Tells the readers of a dead writer's snapshot that it is over, and removes it. REQUIRES: the lock of its
-// name.
-void RemoveDead(const std::string& path);
+// Tells the readers of a dead writer's snapshot that it is over, and removes it and its memory. REQUIRES: the lock of its
+// name. False: that memory is in another namespace, so that the file stays for whoever sees it.
+bool RemoveDead(const std::string& path);
 
 }  // namespace ipcrpc::snapshot

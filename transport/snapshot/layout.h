@@ -95,6 +95,8 @@ constexpr uint64_t SlotOffset(uint64_t slots_offset, uint64_t slot_bytes, uint64
 constexpr uint64_t SegmentBytes(uint64_t slots_offset, uint64_t slot_bytes) {
   return slots_offset + kSlots * (sizeof(Slot) + slot_bytes);
 }
+// No segment is larger.
+inline constexpr uint64_t kMaxSegmentBytes = SegmentBytes(SlotsOffset(kMaxTypeNameBytes + kMaxDescriptorBytes), kMaxSlotBytes);
 
 inline const std::atomic<uint32_t>* FutexWord(const std::atomic<uint64_t>& latest) {
   return reinterpret_cast<const std::atomic<uint32_t>*>(&latest);

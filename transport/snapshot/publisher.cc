@@ -5,17 +5,19 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "ipcrpc/raw_snapshot.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
-#include "transport/snapshot/file_home.h"
+#include "transport/snapshot/home.h"
+#include "transport/snapshot/segment.h"
 
 namespace ipcrpc {
 namespace {
 
-using snapshot::FileHome;
+using snapshot::Home;
 using snapshot::OwnSegment;
 
 // A quarter more than is needed now, in whole pages; so that growth is rare.
@@ -48,7 +50,7 @@ struct RawSnapshotPublisher::State {
   const pid_t owner = getpid();
 
   mutable std::mutex mu;
-  std::unique_ptr<FileHome> home;
+  std::unique_ptr<Home> home;
   std::optional<OwnSegment> segment;
   uint64_t epoch = 0;
 
@@ -81,11 +83,12 @@ absl::Status RawSnapshotPublisher::State::PublishInNew(const void* data, size_t 
                                             snapshot::kMaxDescriptorBytes, " are the most"));
   }
   if (home == nullptr) {
-    ASSIGN_OR_RETURN(home, FileHome::Take(place));
+    ASSIGN_OR_RETURN(home, Home::Take(place));
   }
   const uint64_t slot_bytes = SlotBytesFor(size);
-  ASSIGN_OR_RETURN(const UniqueFd* file, home->NewFile(OwnSegment::Bytes(schema, slot_bytes)));
-  ASSIGN_OR_RETURN(OwnSegment grown, OwnSegment::Make(*file, schema, slot_bytes));
+  ASSIGN_OR_RETURN(shm::Mapping memory, home->NewMemory(OwnSegment::Bytes(schema, slot_bytes)));
+  memory.Inherit();
+  OwnSegment grown(std::move(memory), schema, slot_bytes);
   const uint64_t first = Next(std::max(epoch, NowMicros()));
   grown.Publish(first, data, size);
   RETURN_IF_ERROR(home->Place());
@@ -108,6 +111,33 @@ SnapshotError RawSnapshotPublisher::Publish(const void* data, size_t size) {
 void RawSnapshotPublisher::Beat() {
   const std::lock_guard lock(state_->mu);
   if (state_->segment && state_->owner == getpid()) state_->segment->Beat();
+}
+
+std::string RawSnapshotPublisher::name() const { return state_->place.substr(0, state_->place.find('?')); }
+const SnapshotSchema& RawSnapshotPublisher::schema() const { return state_->schema; }
+
+UniqueFd RawSnapshotPublisher::Share() const {
+  const std::lock_guard lock(state_->mu);
+  return state_->segment ? state_->home->Share() : UniqueFd();
+}
+
+uint64_t RawSnapshotPublisher::CopyLatest(std::string* message) const {
+  std::optional<snapshot::ViewedSegment> view;
+  {
+    // Not while copying: the writer waits for nobody.
+    const std::lock_guard lock(state_->mu);
+    if (!state_->segment) return 0;
+    view.emplace(state_->segment->View());
+  }
+  std::vector<uint64_t> words(view->slot_bytes() / sizeof(uint64_t));
+  for (int attempt = 0; attempt < snapshot::kReadAttempts; ++attempt) {
+    const uint64_t epoch = view->latest().load(std::memory_order_acquire);
+    size_t size = 0;
+    if (epoch == snapshot::kMoved || view->Copy(epoch, words.data(), size) != snapshot::ViewedSegment::Outcome::kCopied) continue;
+    message->assign(reinterpret_cast<const char*>(words.data()), size);
+    return epoch;
+  }
+  return 0;
 }
 
 std::string RawSnapshotPublisher::path() const {

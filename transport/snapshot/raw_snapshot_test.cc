@@ -20,6 +20,7 @@
 #include "transport/base/strings.h"
 #include "transport/names.h"
 #include "transport/snapshot/layout.h"
+#include "transport/snapshot/snapshot_for_test.h"
 #include "transport/testing/child.h"
 #include "transport/testing/no_system_calls.h"
 #include "transport/testing/temp_dir.h"
@@ -33,25 +34,6 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using namespace std::chrono_literals;
-
-const SnapshotSchema kSchema = {.fingerprint = 7, .type_name = "test.Text", .descriptors = "descriptors"};
-
-SnapshotError Publish(RawSnapshotPublisher& publisher, std::string_view text) {
-  return publisher.Publish(text.data(), text.size());
-}
-
-std::string_view Text(const RawSnapshotReader& reader) {
-  return {static_cast<const char*>(reader.data()), reader.size()};
-}
-
-MATCHER_P(Fails, code, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.code == static_cast<int>(code);
-}
-MATCHER(Succeeds, "") {
-  *result_listener << "code " << arg.code << ": " << arg.message;
-  return arg.ok();
-}
 
 class RawSnapshotTest : public testing::Test {
  protected:

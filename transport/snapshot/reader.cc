@@ -1,6 +1,5 @@
 // RawSnapshotReader: which segment is read, and what to do when it is over, silent or broken.
 #include <dirent.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -17,17 +16,21 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/snapshot/error.h"
-#include "transport/snapshot/file_home.h"
+#include "transport/names.h"
 #include "transport/snapshot/file_names.h"
+#include "transport/snapshot/finder.h"
+#include "transport/snapshot/memfd_home.h"
 
 namespace ipcrpc {
 namespace {
 
+using shm::Mapping;
 using snapshot::ViewedSegment;
 
-constexpr int kAttempts = 8;
 // How long a death may go unseen by who waits.
 constexpr int64_t kLookEveryNs = 1'000'000'000;
+// How often who waits asks a source that tells by value.
+constexpr int64_t kAskEveryNs = 100'000'000;
 
 // What a reader without a segment looks at: always other than what it has.
 constexpr std::atomic<uint64_t> kNothing{snapshot::kMoved};
@@ -61,16 +64,18 @@ struct Buffer {
 }  // namespace
 
 struct RawSnapshotReader::State {
-  State(std::string at, SnapshotReaderOptions how, SnapshotSchema what)
-      : place(std::move(at)), options(how), expected(std::move(what)) {}
+  State(std::string at, std::unique_ptr<SnapshotSource> from, SnapshotReaderOptions how, SnapshotSchema what)
+      : place(from == nullptr ? std::move(at) : from->name()), source(std::move(from)), options(how), expected(std::move(what)) {}
 
-  const std::string place;
+  const std::string place;  // or the source's name
+  const std::unique_ptr<SnapshotSource> source;
   const SnapshotReaderOptions options;
   const SnapshotSchema expected;
 
   std::optional<ViewedSegment> segment;
-  snapshot::FoundFile file;  // what `segment` maps, or mapped last; its fd is closed
-  struct stat identity = {};
+  snapshot::FoundSegment file;  // what `segment` reads, or read last; without its memory
+  bool by_value = false;                       // the source could not tell where it is
+  std::optional<SnapshotSource::Answer> told;  // by value, to a waiter; for the next Read()
   int64_t looked_ns = 0;  // when we last asked the system about writer and file
 
   Buffer current;  // what the user has
@@ -79,44 +84,71 @@ struct RawSnapshotReader::State {
   size_t size = 0;
 
   absl::Status Open();
-  absl::Status CheckSchema(const snapshot::FoundFile& found) const;
+  absl::StatusOr<snapshot::FoundSegment> FindNamed() const;
+  absl::StatusOr<snapshot::FoundSegment> FindBySource();
+  absl::Status CheckSchema(const SnapshotSchema& schema, const std::string& path) const;
   absl::Status Read();
+  absl::Status ReadSegment();
+  absl::Status AskForMessage(SnapshotSource::Answer& answer);
+  absl::Status ReadByValue();
   absl::Status CutShort();
   absl::Status CheckSilence();
   absl::Status Look();
   absl::Status Wait(int64_t deadline_ns);
+  absl::Status WaitByValue(int64_t deadline_ns);
   SnapshotWriter Writer() const;
+  bool Lives(const SnapshotWriter& writer) const;
 
   bool Changed() const { return !segment || segment->latest().load(std::memory_order_acquire) != revision; }
 };
 
 // ---- finding it --------------------------------------------------------------------------------
 
-absl::Status RawSnapshotReader::State::CheckSchema(const snapshot::FoundFile& found) const {
-  const SnapshotSchema& schema = found.shape.schema;
+absl::Status RawSnapshotReader::State::CheckSchema(const SnapshotSchema& schema, const std::string& path) const {
   if (!expected.type_name.empty() && schema.type_name != expected.type_name) {
     return absl::FailedPreconditionError(
-        Cat(found.path, " holds ", schema.type_name.empty() ? "no known message type" : schema.type_name,
-            "; expected ", expected.type_name));
+        Cat(path, " holds ", schema.type_name.empty() ? "no known message type" : schema.type_name, "; expected ",
+            expected.type_name));
   }
   if (options.same_schema_only && schema.fingerprint != expected.fingerprint) {
     return absl::FailedPreconditionError(
-        Cat(found.path, " holds another version of ", schema.type_name, " than this program knows"));
+        Cat(path, " holds another version of ", schema.type_name, " than this program knows"));
   }
   return absl::OkStatus();
 }
 
-absl::Status RawSnapshotReader::State::Open() {
+absl::StatusOr<snapshot::FoundSegment> RawSnapshotReader::State::FindNamed() const {
   ASSIGN_OR_RETURN(const snapshot::ReadPlace where, snapshot::ParseReadPlace(place));
-  ASSIGN_OR_RETURN(snapshot::FoundFile found, snapshot::FindFile(where));
-  RETURN_IF_ERROR(CheckSchema(found));
-  struct stat info;
-  if (fstat(found.fd.get(), &info) != 0)
-    return absl::ErrnoToStatus(errno, Cat("cannot examine ", found.path));
-  ASSIGN_OR_RETURN(ViewedSegment view, ViewedSegment::Map(found.fd, found.shape, options.guard_sigbus));
-  found.fd.reset();
-  file = std::move(found);
-  identity = info;
+  return snapshot::Find(where, options.guard_sigbus);
+}
+
+// UNIMPLEMENTED: only by value.
+absl::StatusOr<snapshot::FoundSegment> RawSnapshotReader::State::FindBySource() {
+  SnapshotSource::Answer answer;
+  absl::Status asked = snapshot::FromError(source->Ask(false, 0, &answer));
+  if (absl::IsFailedPrecondition(asked) || absl::IsResourceExhausted(asked)) return absl::UnimplementedError("by value");
+  RETURN_IF_ERROR(asked);
+  if (answer.memory.valid()) {
+    ASSIGN_OR_RETURN(Mapping memory, snapshot::MapMemfd(std::move(answer.memory)));
+    memory.Inherit();
+    snapshot::FoundSegment found = {.memory = std::move(memory), .path = place, .file = {}, .shape = {}};
+    ASSIGN_OR_RETURN(found.shape, snapshot::ReadShape(found.memory, place));
+    return found;
+  }
+  absl::StatusOr<snapshot::FoundSegment> found = snapshot::Find({.paths = {answer.path}, .believe = {}}, options.guard_sigbus);
+  if (found.ok()) return found;
+  // The server sees another file there than we do, or we may not read it.
+  return absl::UnimplementedError("by value");
+}
+
+absl::Status RawSnapshotReader::State::Open() {
+  absl::StatusOr<snapshot::FoundSegment> found = source == nullptr ? FindNamed() : FindBySource();
+  by_value = source != nullptr && absl::IsUnimplemented(found.status());
+  if (by_value) return absl::OkStatus();
+  RETURN_IF_ERROR(found.status());
+  RETURN_IF_ERROR(CheckSchema(found->shape.schema, found->path));
+  ViewedSegment view(std::exchange(found->memory, {}), found->shape);
+  file = *std::move(found);
   // Now, so that reading allocates nothing.
   current.Reserve(file.shape.slot_bytes, size);
   spare.Reserve(file.shape.slot_bytes, 0);
@@ -132,10 +164,51 @@ absl::Status RawSnapshotReader::State::CutShort() {
 }
 
 absl::Status RawSnapshotReader::State::Read() {
+  if (by_value) return ReadByValue();
+  const absl::Status status = ReadSegment();
+  // Too busy for us; its writer's process has it, too.
+  const bool ask = by_value || (source != nullptr && absl::IsAborted(status));
+  return ask ? ReadByValue() : status;
+}
+
+absl::Status RawSnapshotReader::State::AskForMessage(SnapshotSource::Answer& answer) {
+  absl::Status asked = snapshot::FromError(source->Ask(true, revision, &answer));
+  if (asked.ok()) asked = CheckSchema(answer.schema, place);
+  if (asked.ok() && answer.message.size() > snapshot::CapacityOf(snapshot::kMaxSlotBytes)) {
+    asked = absl::DataLossError(Cat(place, " was told with ", answer.message.size(), " bytes, more than a snapshot can have"));
+  }
+  // Whoever answers the next time may be another.
+  if (!asked.ok()) by_value = false;
+  return asked;
+}
+
+absl::Status RawSnapshotReader::State::ReadByValue() {
+  if (!told) {
+    SnapshotSource::Answer answer;
+    RETURN_IF_ERROR(AskForMessage(answer));
+    told = std::move(answer);
+  }
+  const SnapshotSource::Answer answer = *std::exchange(told, std::nullopt);
+  if (!segment) {
+    file = {.memory = {}, .path = place, .file = {}, .shape = {}};
+    file.shape.schema = answer.schema;
+  }
+  if (answer.revision == revision) return absl::OkStatus();
+  spare.Reserve(snapshot::AlignUp(answer.message.size() + 1), 0);
+  std::memcpy(spare.words.get(), answer.message.data(), answer.message.size());
+  std::swap(current, spare);
+  if (segment) spare.Reserve(segment->slot_bytes(), 0);
+  revision = answer.revision;
+  size = answer.message.size();
+  return absl::OkStatus();
+}
+
+absl::Status RawSnapshotReader::State::ReadSegment() {
   bool opened = false, over = false;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  for (int attempt = 0; attempt < snapshot::kReadAttempts; ++attempt) {
     if (!segment) {
       RETURN_IF_ERROR(Open());
+      if (!segment) return absl::OkStatus();  // by value
       opened = true;
     }
     const uint64_t epoch = segment->latest().load(std::memory_order_acquire);
@@ -168,7 +241,7 @@ absl::Status RawSnapshotReader::State::Read() {
   if (over)
     return absl::NotFoundError(Cat("no such snapshot: ", file.path, " is over, its writer has stopped"));
   return absl::AbortedError(
-      Cat("snapshot '", place, "' changed faster than it could be read, ", kAttempts, " times"));
+      Cat("snapshot '", place, "' changed faster than it could be read, ", snapshot::kReadAttempts, " times"));
 }
 
 // ---- its writer --------------------------------------------------------------------------------
@@ -183,21 +256,24 @@ SnapshotWriter RawSnapshotReader::State::Writer() const {
 // Whether what we read is still what its writer writes; asks the system.
 absl::Status RawSnapshotReader::State::Look() {
   looked_ns = MonotonicNs();
-  struct stat info;
-  const bool there =
-      stat(file.path.c_str(), &info) == 0 && info.st_dev == identity.st_dev && info.st_ino == identity.st_ino;
-  if (!there) {
+  if (file.file != snapshot::FileId() && snapshot::FileAt(file.path) != file.file) {
     // Somebody put another in its place without a word to us: Changed().
     segment.reset();
     return absl::OkStatus();
   }
   const SnapshotWriter writer = Writer();
+  if (Lives(writer)) return absl::OkStatus();
+  const absl::Status dead = DeadWriter(writer, file.path);
+  if (source == nullptr) return dead;
+  // Its successor has no name to mark the old one's memory by.
+  segment.reset();
+  if (const absl::Status asked = Open(); !asked.ok()) return absl::UnavailableError(Cat(MessageOf(dead), "; ", MessageOf(asked)));
+  return !segment || Lives(Writer()) ? absl::OkStatus() : dead;
+}
+
+bool RawSnapshotReader::State::Lives(const SnapshotWriter& writer) const {
   const bool silent = options.max_silence.count() > 0 && writer.silence > options.max_silence;
-  if (writer.state == SnapshotWriter::State::kAlive ||
-      (writer.state == SnapshotWriter::State::kInvisible && !silent)) {
-    return absl::OkStatus();
-  }
-  return DeadWriter(writer, file.path);
+  return writer.state == SnapshotWriter::State::kAlive || (writer.state == SnapshotWriter::State::kInvisible && !silent);
 }
 
 absl::Status RawSnapshotReader::State::CheckSilence() {
@@ -209,7 +285,23 @@ absl::Status RawSnapshotReader::State::CheckSilence() {
   return status;
 }
 
+absl::Status RawSnapshotReader::State::WaitByValue(int64_t deadline_ns) {
+  for (;;) {
+    SnapshotSource::Answer answer;
+    RETURN_IF_ERROR(AskForMessage(answer));
+    if (answer.revision != revision) {
+      told = std::move(answer);
+      return absl::OkStatus();
+    }
+    const int64_t now = MonotonicNs();
+    if (now >= deadline_ns) return absl::DeadlineExceededError(Cat("snapshot '", place, "' did not change in time"));
+    const timespec pause = ToTimespec(std::min(deadline_ns - now, kAskEveryNs));
+    nanosleep(&pause, nullptr);
+  }
+}
+
 absl::Status RawSnapshotReader::State::Wait(int64_t deadline_ns) {
+  if (by_value) return WaitByValue(deadline_ns);
   while (!Changed()) {
     const int64_t now = MonotonicNs();
     if (now - looked_ns >= kLookEveryNs) {
@@ -230,9 +322,15 @@ absl::Status RawSnapshotReader::State::Wait(int64_t deadline_ns) {
 
 RawSnapshotReader::RawSnapshotReader(std::string place, SnapshotReaderOptions options,
                                      SnapshotSchema expected)
-    : state_(new State(std::move(place), options, std::move(expected))), latest_(&kNothing) {}
+    : state_(new State(std::move(place), nullptr, options, std::move(expected))), latest_(&kNothing) {}
+
+RawSnapshotReader::RawSnapshotReader(std::unique_ptr<SnapshotSource> source, SnapshotReaderOptions options,
+                                     SnapshotSchema expected)
+    : state_(new State("", std::move(source), options, std::move(expected))), latest_(&kNothing) {}
 
 RawSnapshotReader::~RawSnapshotReader() = default;
+
+SnapshotSource::~SnapshotSource() = default;
 
 SnapshotError RawSnapshotReader::Read() {
   const absl::Status status = state_->Read();

@@ -1,9 +1,7 @@
 #include "transport/snapshot/segment.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <climits>
 #include <cstring>
 #include <new>
@@ -13,42 +11,10 @@
 #include "transport/base/clock.h"
 #include "transport/base/futex.h"
 #include "transport/base/process.h"
-#include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::snapshot {
 namespace {
-
-namespace bip = boost::interprocess;
-
-// What Boost maps: a descriptor that was checked before, so that nobody puts another file in its place.
-struct Mappable {
-  int fd;
-  bip::mapping_handle_t get_mapping_handle() const {
-    return bip::ipcdetail::mapping_handle_from_file_handle(fd);
-  }
-};
-
-absl::StatusOr<bip::mapped_region> Map(int fd, size_t size, bip::mode_t mode) {
-  try {
-    return bip::mapped_region(Mappable{fd}, mode, 0, size);
-  } catch (const bip::interprocess_exception& error) {
-    return absl::ResourceExhaustedError(Cat("cannot map ", size, " bytes of a snapshot: ", error.what()));
-  }
-}
-
-// Bytes at `offset`; false when the file ends before.
-bool ReadAt(int fd, uint64_t offset, void* to, size_t size) {
-  while (size > 0) {
-    const ssize_t n = pread(fd, to, size, static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    to = static_cast<char*>(to) + n;
-    offset += static_cast<uint64_t>(n);
-    size -= static_cast<size_t>(n);
-  }
-  return true;
-}
 
 // Stores them, and says their sum.
 uint64_t StoreWords(std::atomic<uint64_t>* to, const void* data, size_t size) {
@@ -67,6 +33,25 @@ uint64_t StoreWords(std::atomic<uint64_t>* to, const void* data, size_t size) {
   return sum + word;
 }
 
+// Loads them, and says their sum. The lines that another processor has written come one by one to a loop over single words,
+// which is long before it meets the next; asked for ahead of it they come together.
+uint64_t LoadWords(const std::atomic<uint64_t>* from, size_t count, uint64_t* to) {
+  constexpr size_t kLine = 8;  // words
+  constexpr size_t kAhead = 16 * kLine;
+  const std::atomic<uint64_t>* const end = from + count + 1;  // with the seal
+  for (const std::atomic<uint64_t>* line = from; line < end && line < from + kAhead; line += kLine) __builtin_prefetch(line);
+  uint64_t sum = 0, other = 0;
+  for (; count >= kLine; count -= kLine, from += kLine, to += kLine) {
+    if (count > kAhead) __builtin_prefetch(from + kAhead);
+    for (size_t i = 0; i < kLine; i += 2) {
+      sum += to[i] = from[i].load(std::memory_order_relaxed);
+      other += to[i + 1] = from[i + 1].load(std::memory_order_relaxed);
+    }
+  }
+  for (size_t i = 0; i < count; ++i) sum += to[i] = from[i].load(std::memory_order_relaxed);
+  return sum + other;
+}
+
 void Wake(const std::atomic<uint64_t>& latest) { FutexWake(FutexWord(latest), FutexScope::kShared, INT_MAX); }
 
 }  // namespace
@@ -77,23 +62,17 @@ uint64_t OwnSegment::Bytes(const SnapshotSchema& schema, uint64_t slot_bytes) {
   return SegmentBytes(SlotsOffset(schema.type_name.size() + schema.descriptors.size()), slot_bytes);
 }
 
-absl::StatusOr<OwnSegment> OwnSegment::Make(const UniqueFd& fd, const SnapshotSchema& schema,
-                                            uint64_t slot_bytes) {
-  OwnSegment segment;
-  const uint64_t size = Bytes(schema, slot_bytes);
-  ASSIGN_OR_RETURN(segment.region_, Map(fd.get(), size, bip::read_write));
-  segment.guard_ =
-      BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kReadWrite);
-  segment.slot_bytes_ = slot_bytes;
-  segment.slots_offset_ = SlotsOffset(schema.type_name.size() + schema.descriptors.size());
-
-  auto* header = new (segment.region_.get_address()) Header();
+OwnSegment::OwnSegment(Mapping memory, const SnapshotSchema& schema, uint64_t slot_bytes)
+    : memory_(std::move(memory)),
+      slot_bytes_(slot_bytes),
+      slots_offset_(SlotsOffset(schema.type_name.size() + schema.descriptors.size())) {
+  auto* header = new (memory_.data()) Header();
   header->magic = kMagic;
   header->version = kLayoutVersion;
   header->slots = kSlots;
-  header->size = size;
+  header->size = Bytes(schema, slot_bytes);
   header->slot_bytes = slot_bytes;
-  header->slots_offset = segment.slots_offset_;
+  header->slots_offset = slots_offset_;
   header->fingerprint = schema.fingerprint;
   header->type_name_bytes = static_cast<uint32_t>(schema.type_name.size());
   header->descriptor_bytes = static_cast<uint32_t>(schema.descriptors.size());
@@ -103,13 +82,11 @@ absl::StatusOr<OwnSegment> OwnSegment::Make(const UniqueFd& fd, const SnapshotSc
   char* after = reinterpret_cast<char*>(header + 1);
   after += schema.type_name.copy(after, schema.type_name.size());
   schema.descriptors.copy(after, schema.descriptors.size());
-  return segment;
 }
 
 void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
   Header* const own = header();
-  auto* slot = reinterpret_cast<Slot*>(static_cast<std::byte*>(region_.get_address()) +
-                                       SlotOffset(slots_offset_, slot_bytes_, epoch));
+  auto* slot = reinterpret_cast<Slot*>(memory_.data() + SlotOffset(slots_offset_, slot_bytes_, epoch));
   slot->sequence.store(2 * epoch - 1, std::memory_order_relaxed);
   ReleaseFence();  // pairs with the acquire fence in ViewedSegment::Copy
   slot->length.store(size, std::memory_order_relaxed);
@@ -121,20 +98,22 @@ void OwnSegment::Publish(uint64_t epoch, const void* data, size_t size) {
   Wake(own->latest);
 }
 
+ViewedSegment OwnSegment::View() const { return {memory_, slot_bytes_, slots_offset_}; }
+
 void OwnSegment::Beat() { header()->heartbeat_ns.store(MonotonicNs(), std::memory_order_relaxed); }
 
 // ---- Shape -------------------------------------------------------------------------------------
 
-absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
-  // As bytes: whatever the file has, reading it as numbers is defined.
-  alignas(Header) std::byte bytes[sizeof(Header)];
-  struct stat info;
-  if (fstat(fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot examine ", place));
-  if (!ReadAt(fd.get(), 0, bytes, sizeof bytes)) {
-    return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it has ", info.st_size,
+absl::StatusOr<Shape> ReadShape(const Mapping& memory, const std::string& place) {
+  if (memory.size() < sizeof(Header)) {
+    return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it has ", memory.size(),
                                              " bytes, a header alone has ", sizeof(Header)));
   }
+  // A copy of the constants, as bytes: whatever the memory has, and whoever changes it, reading the copy is defined.
+  alignas(Header) std::byte bytes[sizeof(Header)] = {};
+  std::memcpy(bytes, memory.data(), offsetof(Header, latest));
   const auto* header = reinterpret_cast<const Header*>(bytes);
+  if (memory.broken()) return absl::DataLossError(Cat(place, " was cut short while it was read"));
   if (header->magic != kMagic)
     return absl::FailedPreconditionError(Cat(place, " is not a snapshot: it does not begin like one"));
   if (header->version != kLayoutVersion) {
@@ -160,43 +139,28 @@ absl::StatusOr<Shape> ReadShape(const UniqueFd& fd, const std::string& place) {
                                    shape.slot_bytes, " bytes from ", shape.slots_offset, " on, in ",
                                    shape.size, " bytes"));
   }
-  if (static_cast<uint64_t>(info.st_size) < shape.size) {
+  if (memory.size() < shape.size) {
     return absl::DataLossError(
-        Cat(place, " has ", info.st_size, " bytes where its header says ", shape.size));
+        Cat(place, " has ", memory.size(), " bytes where its header says ", shape.size));
   }
-  shape.schema.type_name.resize(name_bytes);
-  shape.schema.descriptors.resize(descriptor_bytes);
-  if (!ReadAt(fd.get(), sizeof(Header), shape.schema.type_name.data(), name_bytes) ||
-      !ReadAt(fd.get(), sizeof(Header) + name_bytes, shape.schema.descriptors.data(), descriptor_bytes)) {
-    return absl::DataLossError(Cat(place, " was cut short while it was read"));
-  }
+  const char* after = reinterpret_cast<const char*>(memory.data() + sizeof(Header));
+  shape.schema.type_name.assign(after, name_bytes);
+  shape.schema.descriptors.assign(after + name_bytes, descriptor_bytes);
+  if (memory.broken()) return absl::DataLossError(Cat(place, " was cut short while it was read"));
   return shape;
 }
 
 // ---- ViewedSegment -----------------------------------------------------------------------------
 
-absl::StatusOr<ViewedSegment> ViewedSegment::Map(const UniqueFd& fd, const Shape& shape, bool guard) {
-  ViewedSegment segment;
-  ASSIGN_OR_RETURN(segment.region_, snapshot::Map(fd.get(), shape.size, bip::read_only));
-  if (guard)
-    segment.guard_ =
-        BusGuard(segment.region_.get_address(), segment.region_.get_size(), BusGuard::Access::kRead);
-  segment.slot_bytes_ = shape.slot_bytes;
-  segment.slots_offset_ = shape.slots_offset;
-  return segment;
-}
-
 ViewedSegment::Outcome ViewedSegment::Copy(uint64_t epoch, uint64_t* to, size_t& size) const {
-  const auto* slot = reinterpret_cast<const Slot*>(static_cast<const std::byte*>(region_.get_address()) +
-                                                   SlotOffset(slots_offset_, slot_bytes_, epoch));
+  const auto* slot = reinterpret_cast<const Slot*>(memory_.data() + SlotOffset(slots_offset_, slot_bytes_, epoch));
   if (slot->sequence.load(std::memory_order_acquire) != 2 * epoch) return Outcome::kBusy;
   const uint64_t length = slot->length.load(std::memory_order_relaxed);
   bool sealed = false;
   if (length <= CapacityOf(slot_bytes_)) {
     const std::atomic<uint64_t>* words = slot->words();
     const size_t count = WordsFor(length);
-    uint64_t sum = 0;
-    for (size_t i = 0; i < count; ++i) sum += to[i] = words[i].load(std::memory_order_relaxed);
+    const uint64_t sum = LoadWords(words, count, to);
     sealed = words[count].load(std::memory_order_relaxed) == SealOf(epoch, sum);
   }
   AcquireFence();  // pairs with the release fence in OwnSegment::Publish
@@ -206,21 +170,11 @@ ViewedSegment::Outcome ViewedSegment::Copy(uint64_t epoch, uint64_t* to, size_t&
   return Outcome::kCopied;
 }
 
-void MarkMoved(const UniqueFd& fd) {
-  struct stat info;
-  uint64_t magic = 0;
-  uint32_t version = 0;
+void MarkMoved(const Mapping& memory) {
   // It may have been cut short; what counts is that `latest` is still there.
-  if (fstat(fd.get(), &info) != 0 ||
-      info.st_size < static_cast<off_t>(offsetof(Header, latest) + sizeof(uint64_t)) ||
-      !ReadAt(fd.get(), offsetof(Header, magic), &magic, sizeof magic) || magic != kMagic ||
-      !ReadAt(fd.get(), offsetof(Header, version), &version, sizeof version) || version != kLayoutVersion) {
-    return;
-  }
-  absl::StatusOr<bip::mapped_region> region = Map(fd.get(), sizeof(Header), bip::read_write);
-  if (!region.ok()) return;
-  const BusGuard guard(region->get_address(), region->get_size(), BusGuard::Access::kReadWrite);
-  auto* header = static_cast<Header*>(region->get_address());
+  if (memory.size() < offsetof(Header, latest) + sizeof(uint64_t)) return;
+  auto* header = reinterpret_cast<Header*>(memory.data());
+  if (header->magic != kMagic || header->version != kLayoutVersion) return;
   header->latest.store(kMoved, std::memory_order_release);
   Wake(header->latest);
 }

@@ -9,6 +9,8 @@
 //   ipcrpc::SnapshotReader<Weather> reader("weather");
 //   if (const Weather* now = reader.Read()) ...          // anywhere else; else reader.status() says why not
 //
+//   ipcrpc::SnapshotReader<Weather> reader(channel, "weather");   // of a daemon that has a SnapshotService: no name on disk
+//
 // Places, options and errors: ipcrpc/raw_snapshot.h. `ipcrpc snapshot weather` prints it.
 #pragma once
 
@@ -16,10 +18,12 @@
 
 #include <chrono>
 #include <climits>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include "ipcrpc/channel.h"
 #include "ipcrpc/export.h"
 #include "ipcrpc/raw_snapshot.h"
 #include "ipcrpc/status.h"
@@ -29,6 +33,10 @@ namespace ipcrpc {
 // What a snapshot of messages of this type says of itself. The fingerprint is a hash of the type and of all
 // that its fields reach.
 IPCRPC_EXPORT SnapshotSchema SnapshotSchemaOf(const google::protobuf::Descriptor& type);
+
+// Asks the ipcrpc.v1.Snapshots of a server (ipcrpc/snapshot_service.h) for the snapshot of that name. Each question is a call of
+// 5 s at most, whose errors are the reader's: UNAVAILABLE when the server is not there, UNIMPLEMENTED when it hands none out.
+IPCRPC_EXPORT std::unique_ptr<SnapshotSource> MakeSnapshotSource(std::shared_ptr<ChannelInterface> channel, std::string name);
 
 namespace internal {
 inline Status ToStatus(SnapshotError error) {
@@ -55,8 +63,9 @@ class SnapshotPublisher {
   }
 
   void Beat() { raw_.Beat(); }
-  // The file, once something is published.
+  // The file, once something is published; empty with home=memfd.
   std::string path() const { return raw_.path(); }
+  const RawSnapshotPublisher& raw() const { return raw_; }
 
  private:
   RawSnapshotPublisher raw_;
@@ -72,6 +81,11 @@ class SnapshotReader {
   explicit SnapshotReader(std::string place, SnapshotReaderOptions options = {})
       : raw_(std::move(place), options, SnapshotSchemaOf(*T::descriptor())),
         asks_(options.max_silence.count() > 0) {}
+  // The server's snapshot of that name: its first Read() makes a call and maps what it is handed; calls follow only when the
+  // message has outgrown that, when the writer is found dead, or where memory cannot be handed out (each Read() then).
+  SnapshotReader(std::shared_ptr<ChannelInterface> channel, std::string name, SnapshotReaderOptions options = {})
+      : raw_(MakeSnapshotSource(std::move(channel), std::move(name)), options, SnapshotSchemaOf(*T::descriptor())),
+        asks_(options.max_silence.count() > 0) {}
 
   // The newest message, which stays as it is until another Read() gives a newer one. Null: see status().
   const T* Read() {
@@ -79,6 +93,8 @@ class SnapshotReader {
       return current_;
     return ReadChanged();
   }
+  // Whether Read() has something else to give than the last time: one load. Where it asks a server each time, always.
+  bool Changed() const { return raw_.Changed(); }
   // Why Read() gave null.
   const Status& status() const { return status_; }
 

@@ -4,6 +4,10 @@
 // A place is a name ("monitor.net": the file monitor.net.snap in the runtime directory) or a path with a
 // slash, and parameters: ?mode=0644&group=adm where it is made (0600 when left out; nobody else may write),
 // ?uid=NAME where it is read (a further owner to believe, beside root and oneself).
+//
+// ?home= where it is made says in what memory: `file`, that file itself, when left out; `posix`, an object of /dev/shm; or
+// `sysv`, a System V segment. The file then says which, so readers look for all of them in the same way. `memfd` is
+// sealed memory without a name or a file, for readers that are handed a descriptor.
 #pragma once
 
 #include <sys/types.h>
@@ -18,6 +22,7 @@
 #include <vector>
 
 #include "ipcrpc/export.h"
+#include "ipcrpc/unique_fd.h"
 
 namespace ipcrpc {
 
@@ -58,12 +63,42 @@ class IPCRPC_EXPORT RawSnapshotPublisher {
   // system call.
   void Beat();
 
-  // The file, once it is made.
+  // The file, once it is made; empty where there is none (home=memfd).
   std::string path() const;
+  // What its place begins with: "weather" of "weather?home=memfd".
+  std::string name() const;
+  const SnapshotSchema& schema() const;
+
+  // A descriptor of the memory that is written now, to be handed to readers: they can map it, and neither write to it nor
+  // change its size. Invalid unless home=memfd, and before the first Publish(). When the memory is outgrown, its readers are
+  // told, and have to be handed the next.
+  UniqueFd Share() const;
+  // Copies what was published last, and says its number; 0: nothing is, or it was overwritten as often as it was tried.
+  uint64_t CopyLatest(std::string* message) const;
 
  private:
   struct State;
   const std::unique_ptr<State> state_;
+};
+
+// Somebody who hands snapshots out, for readers that look for none at a place: SnapshotReader has one that asks a server.
+class IPCRPC_EXPORT SnapshotSource {
+ public:
+  struct Answer {
+    SnapshotSchema schema{};  // without descriptors, when by value
+    UniqueFd memory{};        // what RawSnapshotPublisher::Share() gave; else
+    std::string path{};       // the file where it is. By value neither, but
+    uint64_t revision = 0;
+    std::string message{};  // of that number, empty when it is the one asked with
+  };
+
+  virtual ~SnapshotSource();
+
+  // Blocks until it knows. `by_value`: not where it is, but what is in it, unless that is revision `known`. Errors are
+  // those of RawSnapshotReader::Read(); FAILED_PRECONDITION and RESOURCE_EXHAUSTED, when not by value: it can be told by value.
+  virtual SnapshotError Ask(bool by_value, uint64_t known, Answer* answer) = 0;
+  // For messages.
+  virtual std::string name() const = 0;
 };
 
 struct SnapshotReaderOptions {
@@ -97,6 +132,11 @@ class IPCRPC_EXPORT RawSnapshotReader {
   // `expected`: with a type name, other types are refused.
   explicit RawSnapshotReader(std::string place, SnapshotReaderOptions options = {},
                              SnapshotSchema expected = {});
+  // Asks for the memory at the first Read(), and when it has been outgrown. Where memory cannot be had, or 8 attempts
+  // at reading it failed, asks for the message: then each Read() asks, Changed() is always true, and WaitForChange() asks every
+  // 100 ms. When the writer is found dead, asks again.
+  explicit RawSnapshotReader(std::unique_ptr<SnapshotSource> source, SnapshotReaderOptions options = {},
+                             SnapshotSchema expected = {});
   ~RawSnapshotReader();
   RawSnapshotReader(const RawSnapshotReader&) = delete;
   RawSnapshotReader& operator=(const RawSnapshotReader&) = delete;
@@ -121,9 +161,9 @@ class IPCRPC_EXPORT RawSnapshotReader {
   // died, which is seen within a second.
   SnapshotError WaitForChange(std::chrono::steady_clock::time_point deadline);
 
-  // Asks the system about the writer of what was read last.
+  // Asks the system about the writer of what was read last; kInvisible, of no pid, where that came by value.
   SnapshotWriter writer() const;
-  // Of what was read last.
+  // Of what was read last. The path is the name of the source where there is no file.
   const SnapshotSchema& schema() const;
   const std::string& path() const;
 
