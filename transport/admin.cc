@@ -5,6 +5,7 @@
 
 #include "transport/base/clock.h"
 #include "transport/base/nearest.h"
+#include "transport/base/spin.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/names.h"
@@ -30,6 +31,20 @@ absl::Status Relay(std::string_view text) {
 }  // namespace
 
 std::string RelayStandardIo(std::string_view address) { return std::string(MessageOf(Relay(address))); }
+
+std::vector<Waiter> Waiters() {
+  std::vector<Waiter> waiters;
+  for (SpinFacts& facts : AllSpinFacts()) {
+    waiters.push_back({.who = std::move(facts.who),
+                       .budget_ns = facts.budget_ns,
+                       .wake_ns = facts.wake_ns,
+                       .samples = facts.samples,
+                       .found = facts.found,
+                       .spent = facts.spent,
+                       .not_tried = facts.not_tried});
+  }
+  return waiters;
+}
 
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::vector<std::string_view> views(candidates.begin(), candidates.end());

@@ -2,6 +2,10 @@
 
 #include <sched.h>
 
+#include <mutex>
+#include <set>
+#include <utility>
+
 #include "transport/base/ticks.h"
 
 namespace ipcrpc {
@@ -14,6 +18,15 @@ constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran
 constexpr uint64_t kMinYieldBackoffUs = 10'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 constexpr uint32_t kRetryEvery = 64;
+
+struct Waiters {
+  std::mutex mu;
+  std::set<const SpinPolicy*> alive;
+};
+Waiters& AllWaiters() {
+  static auto* const all = new Waiters;  // some live until the very end
+  return *all;
+}
 
 }  // namespace
 
@@ -42,15 +55,41 @@ bool Yielder::Once() {
   return false;
 }
 
-SpinPolicy::SpinPolicy(SpinMode mode)
-    : mode_(mode), ticks_per_us_(TicksPerMicrosecond()),
+SpinPolicy::SpinPolicy(std::string who, SpinMode mode)
+    : who_(std::move(who)), mode_(mode), ticks_per_us_(TicksPerMicrosecond()),
       budget_(2 * kSeedWakeUs * ticks_per_us_),
-      wake_ewma_(static_cast<int64_t>(kSeedWakeUs * ticks_per_us_)) {}
+      wake_ewma_(kSeedWakeUs * ticks_per_us_) {
+  const std::lock_guard lock(AllWaiters().mu);
+  AllWaiters().alive.insert(this);
+}
+
+SpinPolicy::~SpinPolicy() {
+  const std::lock_guard lock(AllWaiters().mu);
+  AllWaiters().alive.erase(this);
+}
+
+SpinFacts SpinPolicy::facts() const {
+  const auto ns = [this](uint64_t ticks) { return ticks * 1000 / ticks_per_us_; };
+  return {.who = who_,
+          .budget_ns = mode_ == SpinMode::kOff ? 0 : ns(budget_.get()),
+          .wake_ns = ns(wake_ewma_.get()),
+          .samples = samples_.get(),
+          .found = found_.get(),
+          .spent = spent_.get(),
+          .not_tried = not_tried_.get()};
+}
+
+std::vector<SpinFacts> AllSpinFacts() {
+  std::vector<SpinFacts> all;
+  const std::lock_guard lock(AllWaiters().mu);
+  for (const SpinPolicy* waiter : AllWaiters().alive) all.push_back(waiter->facts());
+  return all;
+}
 
 SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
   if (mode_ == SpinMode::kOff) return Plan::kSleep;
   if (mode_ == SpinMode::kAlways) return Plan::kPause;
-  if (wait_ewma_ > static_cast<int64_t>(2 * budget_) && ++skipped_ < kRetryEvery) return Plan::kSleep;
+  if (wait_ewma_ > static_cast<int64_t>(2 * budget_.get()) && ++skipped_ < kRetryEvery) return Plan::kSleep;
   skipped_ = 0;
   // A thread bound to one processor may well have its peer on another.
   if (peer_cpu < 0 ? OneProcessorAllowed() : peer_cpu == CurrentCpu()) {
@@ -60,12 +99,13 @@ SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
 }
 
 void SpinPolicy::NoteSleep(uint64_t wake_latency_ticks) {
-  ++sleeps_;
   NoteWait(Ticks() - wait_began_);
   // The latency comes from the peer's clock word: a liar moves the budget inside its bounds, no more.
   if (wake_latency_ticks != 0 && wake_latency_ticks < 1000 * ticks_per_us_) {
-    wake_ewma_ += (static_cast<int64_t>(wake_latency_ticks) - wake_ewma_) / 8;
-    budget_ = std::clamp(static_cast<uint64_t>(2 * wake_ewma_), kMinBudgetUs * ticks_per_us_, kMaxBudgetUs * ticks_per_us_);
+    const auto before = static_cast<int64_t>(wake_ewma_.get());
+    wake_ewma_.set(static_cast<uint64_t>(before + (static_cast<int64_t>(wake_latency_ticks) - before) / 8));
+    budget_.set(std::clamp(2 * wake_ewma_.get(), kMinBudgetUs * ticks_per_us_, kMaxBudgetUs * ticks_per_us_));
+    samples_.Add1();
   }
 }
 

@@ -7,7 +7,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "transport/base/atomics.h"
 
@@ -46,10 +49,27 @@ class Yielder {
   uint32_t skipped_ = 0;  // since the last try
 };
 
+// What one who waits has learnt, and how its waits ended so far.
+struct SpinFacts {
+  std::string who;
+  uint64_t budget_ns;   // in force
+  uint64_t wake_ns;     // what a wake takes, as measured lately; a guess while there are no samples
+  uint64_t samples;     // wakes that were measured
+  uint64_t found;       // waits that ended while it spun
+  uint64_t spent;       // waits that spent the budget in vain, and went to sleep
+  uint64_t not_tried;   // waits that went to sleep at once, as spinning does not pay or another needs the processor
+};
+// Of all who live in this process. Any thread.
+std::vector<SpinFacts> AllSpinFacts();
+
 // Thread-compatible: belongs to the holder of a receive role.
 class SpinPolicy {
  public:
-  explicit SpinPolicy(SpinMode mode = SpinMode::kAuto);
+  // `who` waits, as AllSpinFacts() calls it.
+  explicit SpinPolicy(std::string who, SpinMode mode = SpinMode::kAuto);
+  ~SpinPolicy();
+  SpinPolicy(const SpinPolicy&) = delete;
+  SpinPolicy& operator=(const SpinPolicy&) = delete;
 
   // Spins until `ready()` is true (returns true) or the budget is spent (false: sleep now). `peer_cpu()` is where the
   // peer polled last, -1 unknown.
@@ -60,29 +80,43 @@ class SpinPolicy {
   // (ticks; 0 unknown).
   void NoteSleep(uint64_t wake_latency_ticks);
 
-  uint64_t budget_ticks() const { return budget_; }
-  uint64_t sleeps() const { return sleeps_; }
-  uint64_t spun_out() const { return spun_out_; }
+  // Any thread.
+  SpinFacts facts() const;
 
  private:
+  // Written by the waiter alone.
+  class Number {
+   public:
+    explicit Number(uint64_t value = 0) : value_(value) {}
+    uint64_t get() const { return value_.load(std::memory_order_relaxed); }
+    void set(uint64_t value) { value_.store(value, std::memory_order_relaxed); }
+    void Add1() { set(get() + 1); }
+
+   private:
+    std::atomic<uint64_t> value_;
+  };
   enum class Plan { kSleep, kPause, kYield };
   Plan Choose(int peer_cpu);
   // One wait counts for no more than four budgets: a single long one, when a processor was lost for a while or a client
   // had nothing to ask, is no reason to give up on spinning.
   void NoteWait(uint64_t ticks) {
-    wait_ewma_ += (static_cast<int64_t>(std::min(ticks, 4 * budget_)) - wait_ewma_) / 8;
+    wait_ewma_ += (static_cast<int64_t>(std::min(ticks, 4 * budget_.get())) - wait_ewma_) / 8;
+  }
+  void NoteFound(uint64_t ticks) {
+    NoteWait(ticks);
+    found_.Add1();
   }
 
+  const std::string who_;
   const SpinMode mode_;
   const uint64_t ticks_per_us_;
-  uint64_t budget_;          // ticks
-  int64_t wake_ewma_;        // ticks a wake takes
+  Number budget_;            // ticks
+  Number wake_ewma_;         // ticks a wake takes
   int64_t wait_ewma_ = 0;    // ticks until something came
   uint64_t wait_began_ = 0;
   uint32_t skipped_ = 0;     // waits without a spin since the last one with
   Yielder yielder_;
-  uint64_t sleeps_ = 0;
-  uint64_t spun_out_ = 0;
+  Number samples_, found_, spent_, not_tried_;
 };
 
 // Where the calling thread runs; 5 ns.
@@ -109,25 +143,29 @@ template <typename Ready, typename PeerCpu>
 bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
   wait_began_ = Ticks();
   const Plan plan = Choose(peer_cpu());
-  if (plan == Plan::kSleep) return ready();
-  for (uint64_t now = wait_began_; now - wait_began_ < budget_; now = Ticks()) {
+  if (plan == Plan::kSleep) {
+    not_tried_.Add1();
+    return ready();
+  }
+  const uint64_t budget = budget_.get();
+  for (uint64_t now = wait_began_; now - wait_began_ < budget; now = Ticks()) {
     if (plan == Plan::kPause) {
       for (int i = 0; i < 8; ++i) {
         if (ready()) {
-          NoteWait(now - wait_began_);  // near enough, and no clock read between the peer's word and ours
+          NoteFound(now - wait_began_);  // near enough, and no clock read between the peer's word and ours
           return true;
         }
         CpuRelax();
       }
     } else {
       if (ready()) {
-        NoteWait(now - wait_began_);
+        NoteFound(now - wait_began_);
         return true;
       }
       if (!yielder_.Once()) break;
     }
   }
-  ++spun_out_;
+  spent_.Add1();
   return ready();
 }
 

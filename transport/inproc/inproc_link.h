@@ -124,7 +124,7 @@ class InprocLink final : public Link {
   // receive role
   shm::RingReader reader_;
   uint64_t published_head_ = 0;
-  SpinPolicy spin_;
+  SpinPolicy spin_{"inproc"};
 
   // any thread
   std::atomic<uint64_t> space_wanted_head_{0};  // the peer's head when a Reserve() failed

@@ -130,7 +130,7 @@ class Poller {
   std::vector<EntryPtr> hot_;
   PollerTask* tasks_head_ = nullptr;
   PollerTask* tasks_tail_ = nullptr;
-  SpinPolicy spin_;
+  SpinPolicy spin_{"poller"};
   uint32_t passes_ = 0;
   bool was_busy_ = false;  // in the last pass
   uint64_t last_harvest_ticks_ = 0;

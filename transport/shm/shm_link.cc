@@ -42,7 +42,7 @@ ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::
       writer_(own_mapping_.data() + kRingOffset, agreement.own_ring_bytes, &peer_->head),
       reader_(peer_mapping_.data() + kRingOffset, agreement.peer_ring_bytes),
       sleeper_(own_, peer_),
-      spin_(spin),
+      spin_(description_, spin),
       waker_(own_, peer_, control_.get(), peer_bell_.get()) {}
 
 ShmLink::~ShmLink() {

@@ -43,6 +43,20 @@ struct Transport {
 // In the order of the automatic choice, then the others.
 IPCRPC_EXPORT std::vector<Transport> Transports();
 
+// How somebody in this process waits who can spin before sleeping: a link of shm: or inproc: with its one thread, or a poller
+// for all links that it looks at.
+struct Waiter {
+  std::string who;         // the link's description, or "poller"
+  uint64_t budget_ns;      // what it may spin before it sleeps: twice what a wake takes, and what it has in a wait
+  uint64_t wake_ns;        // what a wake takes here, as measured lately; a guess while there are no samples
+  uint64_t samples;        // wakes that were measured
+  uint64_t found;          // waits that ended while it spun
+  uint64_t spent;          // waits that spent the budget in vain and went on to sleep
+  uint64_t not_tried;      // waits that went to sleep at once: spinning does not pay, or another needs the processor
+};
+// Of all that there are now.
+IPCRPC_EXPORT std::vector<Waiter> Waiters();
+
 // Carries this process's standard input and output to the server at `address`, so that `exec:ssh HOST ipcrpc stdio monitor`
 // reaches it from afar, until either side hangs up. "" then, else what went wrong.
 IPCRPC_EXPORT std::string RelayStandardIo(std::string_view address);
