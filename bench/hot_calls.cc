@@ -1,7 +1,9 @@
-// Calls back to back over shm:, server and client each in a process and on a processor of its own, and how both waited: what
-// bench/hot_calls.sh puts under strace.
+// Calls back to back over shm:, server and client each in a process, and how both waited: what bench/hot_calls.sh puts under
+// strace.
 //
-//   hot_calls CALLS CLIENT_CPU SERVER_CPU
+//   hot_calls CALLS CLIENT_CPU SERVER_CPU     each on a processor of its own
+//   hot_calls CALLS beside-blocked            not pinned; how long a call takes (p50) alone, and while another client calls a
+//                                             method whose handler sleeps for 10 ms, by turns
 //
 // Prints a line for each that waits; what it `spent` are sleeps after a spin in vain, which are the machine's (a processor was
 // taken away) and not the path's.
@@ -13,9 +15,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
 
 #include "echo.ipcrpc.pb.h"
 #include "ipcrpc/admin.h"
@@ -36,9 +43,14 @@ class Service final : public EchoService::Service {
     *response = *request;
     return Status::OK;
   }
+  Status Block(ServerContext*, const Echo*, Echo*) override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return Status::OK;
+  }
 };
 
 void RunOn(int cpu) {
+  if (cpu < 0) return;
   cpu_set_t set;
   CPU_ZERO(&set);
   CPU_SET(static_cast<size_t>(cpu), &set);
@@ -78,32 +90,87 @@ void Serve(const std::string& address, int cpu) {
   _exit(0);
 }
 
+// Waits for the server.
+std::unique_ptr<EchoService::Stub> Connect(const std::string& address) {
+  const auto channel = CreateChannel(address);
+  if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20))) Fail("no server");
+  return EchoService::NewStub(channel);
+}
+
+void CallOnce(EchoService::Stub& stub, const Echo& request, Echo& response) {
+  ClientContext context;
+  if (const Status status = stub.Unary(&context, request, &response); !status.ok()) Fail(status.error_message());
+}
+
+Echo Request() {
+  Echo request;
+  request.set_payload(std::string(64, 'x'));
+  return request;
+}
+
 void Call(const std::string& address, int cpu, long calls) {
   RunOn(cpu);
-  const auto channel = CreateChannel(address);
-  const auto stub = EchoService::NewStub(channel);
-  Echo request, response;
-  request.set_payload(std::string(64, 'x'));
-  long faults = 0;
-  for (long i = 0; i < kWarmUp + calls; ++i) {
-    if (i == kWarmUp) faults = PageFaults();
-    ClientContext context;
-    if (i == 0) {
-      context.set_wait_for_ready(true);
-      context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
-    }
-    if (const Status status = stub->Unary(&context, request, &response); !status.ok()) Fail(status.error_message());
-  }
+  const auto stub = Connect(address);
+  const Echo request = Request();
+  Echo response;
+  for (long i = 0; i < kWarmUp; ++i) CallOnce(*stub, request, response);
+  const long faults = PageFaults();
+  for (long i = 0; i < calls; ++i) CallOnce(*stub, request, response);
   printf("client page faults in %ld calls: %ld\n", calls, PageFaults() - faults);
   PrintWaiters("client");
 }
 
+double MedianUs(EchoService::Stub& stub, long calls) {
+  const Echo request = Request();
+  Echo response;
+  std::vector<int64_t> ns;
+  for (long i = 0; i < calls; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    CallOnce(stub, request, response);
+    ns.push_back(std::chrono::nanoseconds(std::chrono::steady_clock::now() - start).count());
+  }
+  std::nth_element(ns.begin(), ns.begin() + calls / 2, ns.end());
+  return static_cast<double>(ns[static_cast<size_t>(calls / 2)]) / 1e3;
+}
+
+void CallBesideBlocked(const std::string& address, long calls) {
+  const auto stub = Connect(address), blocked = Connect(address);
+  MedianUs(*stub, kWarmUp);
+  std::vector<double> ratios;
+  for (int round = 0; round < 7; ++round) {
+    const double alone = MedianUs(*stub, calls);
+    std::atomic<bool> stop{false};
+    std::atomic<long> slept{0};
+    std::thread other([&] {
+      const Echo request = Request();
+      Echo response;
+      for (; !stop; ++slept) {
+        ClientContext context;
+        if (const Status status = blocked->Block(&context, request, &response); !status.ok()) Fail(status.error_message());
+      }
+    });
+    while (slept < 3) std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the server has learnt what the method is
+    const double beside = MedianUs(*stub, calls);
+    stop = true;
+    other.join();
+    printf("p50 alone %.2f us, beside %ld calls that blocked %.2f us: %.2f times\n", alone, slept.load(), beside, beside / alone);
+    ratios.push_back(beside / alone);
+  }
+  std::sort(ratios.begin(), ratios.end());
+  printf("median: %.2f times\n", ratios[ratios.size() / 2]);
+}
+
 int Main(int argc, char** argv) {
-  if (argc != 4) Fail("hot_calls CALLS CLIENT_CPU SERVER_CPU");
+  const bool beside = argc == 3 && std::string_view(argv[2]) == "beside-blocked";
+  if (argc != 4 && !beside) Fail("hot_calls CALLS CLIENT_CPU SERVER_CPU | hot_calls CALLS beside-blocked");
   const std::string address = "shm:@hot-calls-" + std::to_string(getpid());
   const pid_t server = fork();
-  if (server == 0) Serve(address, atoi(argv[3]));
-  Call(address, atoi(argv[2]), atol(argv[1]));
+  if (server == 0) Serve(address, beside ? -1 : atoi(argv[3]));
+  if (beside) {
+    CallBesideBlocked(address, atol(argv[1]));
+  } else {
+    Call(address, atoi(argv[2]), atol(argv[1]));
+  }
   kill(server, SIGTERM);
   int status = 0;
   waitpid(server, &status, 0);

@@ -57,11 +57,13 @@ void AddPlacements(const Setup& setup, Report& report) {
 
   Table one = {k64B, Placement::kOneCore, &LatencyShape(),
                {FutexRow(kFutex), RingRow(kRingFutex, {}, kFutex, order.bytes), SocketRow(kFutex)}};
+  one.rows.push_back(RowOf(OursAt(kShmNoSpin, "shm:bench?spin=off"), order, kFutex));
   AddSystems(setup, one, order, kFutex);
   AddTable(setup, report, std::move(one));
 
   for (const Placement placement : {Placement::kFree, Placement::kHogs}) {
     Table table = {k64B, placement, &LatencyShape(), {FutexRow(kFutex), RingRow(kRingSpinFutex, {.spin_us = 50}, kFutex, order.bytes)}};
+    table.rows.push_back(RowOf(OursAt(kShmNoSpin, "shm:bench?spin=off"), order, kFutex));
     AddSystems(setup, table, order, kFutex);
     AddTable(setup, report, std::move(table));
   }
@@ -131,6 +133,17 @@ void AddGoals(Report& report) {
       {"64 B, one core: p50 of shm: by that of a futex ping-pong", in(k64B, kShm, Placement::kOneCore), in(k64B, kFutex, Placement::kOneCore),
        p50, 1.3, false},
       {"64 B, two cores, spin=off: p50 by that of a futex ping-pong", in(k64B, kShmNoSpin), in(k64B, kFutex), p50, 1.15, false},
+      {"64 B, one core: p50 of shm: by that of spin=off", in(k64B, kShm, Placement::kOneCore), in(k64B, kShmNoSpin, Placement::kOneCore), p50,
+       1.1, false},
+      {"64 B, one core: p99 of shm: by that of spin=off", in(k64B, kShm, Placement::kOneCore), in(k64B, kShmNoSpin, Placement::kOneCore),
+       &Measured::p99_us, 1.25, false},
+      {"64 B, hogs: p50 of shm: by that of spin=off", in(k64B, kShm, Placement::kHogs), in(k64B, kShmNoSpin, Placement::kHogs), p50, 1.1, false},
+      {"64 B, hogs: p99 of shm: by that of spin=off", in(k64B, kShm, Placement::kHogs), in(k64B, kShmNoSpin, Placement::kHogs),
+       &Measured::p99_us, 1.25, false},
+      {"64 calls in flight: calls/s of shm:", in(kInFlight, std::string(kShm) + ", 64 in flight", Placement::kFree), std::nullopt,
+       &Measured::calls_per_s, 1.5e6, true},
+      {"64 calls in flight: calls/s of shm: by those of gRPC C++ callback", in(kInFlight, std::string(kShm) + ", 64 in flight", Placement::kFree),
+       in(kInFlight, std::string(kGrpcCallback) + ", 64 in flight", Placement::kFree), &Measured::calls_per_s, 80, true},
       {"4 threads on one channel: calls/s by those of one thread", in(kThreads, std::string(kShm) + ", 4 threads", Placement::kFree),
        in(kThreads, std::string(kShm) + kOneThread, Placement::kFree), &Measured::calls_per_s, 0.5, true},
       {"1 MiB, two cores: p50 of shm: by that of ring + protobuf, spin", in(k1MiB, kShm), in(k1MiB, kRingSpin), p50, 1.3, false},
