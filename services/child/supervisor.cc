@@ -195,13 +195,11 @@ std::string SupervisedChild::Supervisor::AwaitProcess(ChildProcess& child) {
 void SupervisedChild::Supervisor::GoUp() {
   // Connected before anybody calls.
   plain_channel_->Get(/*wait_for_ready=*/false, kNoDeadline, nullptr).status().IgnoreError();
-  {
-    const std::lock_guard lock(mu_);
-    up_ = true;
-    ++ups_;
-    changed_.notify_all();
-  }
   if (options_.on_up) options_.on_up(channel_);
+  const std::lock_guard lock(mu_);
+  up_ = true;
+  ++ups_;
+  changed_.notify_all();
 }
 
 void SupervisedChild::Supervisor::GoDown(const std::string& how) {

@@ -26,7 +26,7 @@ class Children {
 
   // Returns when all are up, or with how one has ended instead.
   Status Start();
-  // Has `changed` called, now and whenever one has come up or gone down, until Stop() or another one.
+  // Has `changed` called, now and whenever one has come up or gone down, until Stop() or another one. One call at a time.
   void Follow(std::function<void()> changed);
   // All at once; when they have ended.
   void Stop();

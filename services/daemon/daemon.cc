@@ -246,8 +246,10 @@ void Daemon::State::Serve() {
   watchdog.emplace(server.get(), log);
   for (const std::string& place : Places()) Say(LogSeverity::kInfo, "listening on " + place);
   hosting::NotifyReady(Listening());
-  children.Follow([this, ready = Listening()] {
-    hosting::NotifyStatus(ready + children.Troubles());
+  children.Follow([this, told = std::string()]() mutable {
+    std::string troubles = children.Troubles();
+    if (troubles != told) hosting::NotifyStatus(Listening() + troubles);
+    told = std::move(troubles);
     for (const auto& [service, up] : children.Services()) server->GetHealthCheckService()->SetServingStatus(service, up);
   });
   int heard_stops = 0;

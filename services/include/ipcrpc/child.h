@@ -83,7 +83,7 @@ class IPCRPC_EXPORT SupervisedChild {
   // Begins to start it; does not wait. INVALID_ARGUMENT: no program is named; RESOURCE_EXHAUSTED: there is no thread to be had.
   // All else is tried again.
   Status Start();
-  // Waits for the first start, or for the next one while it is down. UNAVAILABLE: a try has failed since, and how; tries go on.
+  // Waits for the first start, or for the next one while it is down, and for on_up. UNAVAILABLE: a try has failed since, and how; tries go on.
   // DEADLINE_EXCEEDED: not yet. CANCELLED: Stop().
   Status WaitUntilUp(std::chrono::milliseconds patience);
   // Ends the child and returns when it has ended and on_down has returned. For good.
