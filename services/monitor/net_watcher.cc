@@ -63,7 +63,7 @@ void NetWatcher::BeginState(v1::NetEvent::Action end) {
   state_ = store_->StateLocked();
   state_netns_ = state_index_ = 0;
   state_end_ = end;
-  consistent_ = AllConsistent();
+  NoteMarks();
   told_ = state_->revision;
 }
 
@@ -99,7 +99,7 @@ void NetWatcher::Fill() {
     BeginState(v1::NetEvent::RESYNC);
     return;
   }
-  consistent_ = AllConsistent();
+  NoteMarks();
   const bool first = !bookmark_told_;
   const uint64_t end = first ? bookmark_at_ : history.revision();
   while (told_ < end && ready_.size() < kBatch) {
@@ -115,11 +115,14 @@ void NetWatcher::Fill() {
   }
 }
 
-bool NetWatcher::AllConsistent() const {
+void NetWatcher::NoteMarks() {
+  consistent_ = true;
+  stale_ = false;
   for (size_t number = 0; number < spaces_.size(); ++number) {
-    if (spaces_[number] && !store_->spaces_[number]->consistent()) return false;
+    if (!spaces_[number]) continue;
+    consistent_ &= store_->spaces_[number]->consistent();
+    stale_ |= store_->spaces_[number]->stale;
   }
-  return true;
 }
 
 EventPtr NetWatcher::Mark(v1::NetEvent::Action action, uint64_t revision, size_t netns) {
@@ -127,6 +130,7 @@ EventPtr NetWatcher::Mark(v1::NetEvent::Action action, uint64_t revision, size_t
   change.revision = revision;
   change.difference.action = action;
   change.consistent = consistent_;
+  change.stale = stale_;
   Stamp(&change);
   return std::make_shared<const v1::NetEvent>(EventOf(change, store_->netns(netns)));
 }

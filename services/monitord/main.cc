@@ -12,6 +12,7 @@
 #include "services/monitor/kernel_events_service.h"
 #include "services/monitor/monitor_snapshots.h"
 #include "services/monitor/net_events_service.h"
+#include "services/monitor/system_reader.h"
 #include "services/monitor/system_status_service.h"
 #include "services/monitord/options.h"
 
@@ -52,7 +53,8 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
     return 1;
   }
   NetEventsService net_events(net_monitor->get());
-  SystemStatusService system_status;
+  const SystemReader reader;
+  SystemStatusService system_status(&reader);
   KernelEventsService kernel_events(options.process_events);
   std::optional<MonitorSnapshots> snapshots;
 
@@ -61,7 +63,7 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
   daemon.Register(&system_status).Register(&net_events).Register(&kernel_events);
   daemon.OnStart([&](Server&) {
     if (options.snapshots) {
-      snapshots.emplace(net_monitor->get(),
+      snapshots.emplace(net_monitor->get(), &reader,
                         MonitorSnapshots::Options{
                             .base = options.snapshot_base,
                             .status_interval = std::chrono::milliseconds(options.snapshot_interval_ms)},
