@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ipcrpc/argument_names.h"
+#include "transport/address.h"
 #include "transport/base/log.h"
 #include "transport/base/strings.h"
 
@@ -67,6 +68,18 @@ TransportInfo Describe(const absl::StatusOr<std::unique_ptr<Link>>& link, const 
   return info;
 }
 
+Connector ToAddress(const std::string& target) {
+  return [address = ParseAddress(target)](int64_t deadline_ns, std::vector<Refusal>* refused) -> absl::StatusOr<std::unique_ptr<Link>> {
+    if (!address.ok()) return address.status();
+    return Connect(*address, deadline_ns, refused);
+  };
+}
+
+bool IsAutomatic(const std::string& target) {
+  const absl::StatusOr<Address> address = ParseAddress(target);
+  return address.ok() && address->automatic();
+}
+
 std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
   return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(ns));
 }
@@ -74,8 +87,13 @@ std::chrono::steady_clock::time_point TimePoint(int64_t ns) {
 }  // namespace
 
 ClientChannel::ClientChannel(const std::string& target, const ChannelArguments& arguments, std::shared_ptr<IoRuntime> runtime)
+    : ClientChannel(target, ToAddress(target), arguments, std::move(runtime)) {}
+
+ClientChannel::ClientChannel(const std::string& target, Connector connect, const ChannelArguments& arguments,
+                             std::shared_ptr<IoRuntime> runtime)
     : target_(target),
-      address_(ParseAddress(target)),
+      connect_(std::move(connect)),
+      automatic_(IsAutomatic(target)),
       runtime_(std::move(runtime)),
       max_receive_bytes_(Limit(arguments, IPCRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, kDefaultReceiveLimit)),
       max_send_bytes_(Limit(arguments, IPCRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1)),
@@ -130,7 +148,7 @@ TransportInfo ClientChannel::GetTransportInfo() {
 
 // The choice is said when it is made first, and when it is another than last time.
 void ClientChannel::NoteTransport(TransportInfo transport, bool kept_from_a_better_one) {
-  const bool news = !transport.place.empty() && address_.ok() && address_->automatic() && transport.place != said_;
+  const bool news = !transport.place.empty() && automatic_ && transport.place != said_;
   transport_ = std::move(transport);
   if (!news) return;
   said_ = transport_.place;
@@ -172,7 +190,7 @@ void ClientChannel::Conclude(absl::StatusOr<std::unique_ptr<Link>> link, const s
 
 void ClientChannel::ConnectPatiently() {
   std::vector<Refusal> refused;
-  absl::StatusOr<std::unique_ptr<Link>> link = Connect(*address_, MonotonicNs() + kPatientTryNs, &refused);
+  absl::StatusOr<std::unique_ptr<Link>> link = connect_(MonotonicNs() + kPatientTryNs, &refused);
   Conclude(std::move(link), refused);
 }
 
@@ -193,8 +211,7 @@ ClientChannel::Outcome ClientChannel::TryOnce(std::unique_lock<std::mutex>& lock
     SetState(ConnectivityState::CONNECTING);
     lock.unlock();
     std::vector<Refusal> refused;
-    absl::StatusOr<std::unique_ptr<Link>> link =
-        address_.ok() ? Connect(*address_, std::min(deadline_ns, MonotonicNs() + kOwnTryNs), &refused) : address_.status();
+    absl::StatusOr<std::unique_ptr<Link>> link = connect_(std::min(deadline_ns, MonotonicNs() + kOwnTryNs), &refused);
     // Also where this caller has no time left: others may wait for what comes of it.
     const bool slow = absl::IsDeadlineExceeded(link.status());
     if (!slow || !runtime_->Submit([self = shared_from_this()] { self->ConnectPatiently(); })) Conclude(std::move(link), refused);

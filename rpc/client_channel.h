@@ -14,7 +14,6 @@
 #include "ipcrpc/internal/mutex.h"
 #include "rpc/backoff.h"
 #include "rpc/client_connection.h"
-#include "transport/address.h"
 #include "transport/scheme.h"
 
 namespace ipcrpc::rpc {
@@ -29,9 +28,14 @@ class Applicant {
   ~Applicant() = default;
 };
 
+// Makes a link, as Connect() of transport/scheme.h does.
+using Connector = std::function<absl::StatusOr<std::unique_ptr<Link>>(int64_t deadline_ns, std::vector<Refusal>* refused)>;
+
 class ClientChannel final : public ChannelInterface, public std::enable_shared_from_this<ClientChannel> {
  public:
   ClientChannel(const std::string& target, const ChannelArguments& arguments, std::shared_ptr<IoRuntime> runtime);
+  // `target` is what it is called; `connect` runs on many threads, one at a time.
+  ClientChannel(const std::string& target, Connector connect, const ChannelArguments& arguments, std::shared_ptr<IoRuntime> runtime);
   ~ClientChannel() override;
 
   ConnectivityState GetState(bool try_to_connect) override;
@@ -98,7 +102,8 @@ class ClientChannel final : public ChannelInterface, public std::enable_shared_f
 
   const ForkGuard fork_guard_;
   const std::string target_;
-  const absl::StatusOr<Address> address_;
+  const Connector connect_;
+  const bool automatic_;  // the transport is chosen each time
   const std::shared_ptr<IoRuntime> runtime_;
   const int64_t max_receive_bytes_, max_send_bytes_;
   const Keepalive keepalive_;

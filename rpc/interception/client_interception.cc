@@ -37,11 +37,15 @@ void TestOnlyResetGlobalClientInterceptorFactory() { global_factory = nullptr; }
 
 // A plain channel where nobody intercepts.
 std::shared_ptr<Channel> CreateCustomChannel(const std::string& target, const ChannelArguments& arguments) {
-  if (global_factory.load() != nullptr) return experimental::CreateCustomChannelWithInterceptors(target, nullptr, arguments, {});
-  return std::make_shared<rpc::ClientChannel>(target, arguments, IoRuntime::Default());
+  return internal::WithGlobalInterceptors(std::make_shared<rpc::ClientChannel>(target, arguments, IoRuntime::Default()));
 }
 
 namespace internal {
+
+std::shared_ptr<Channel> WithGlobalInterceptors(std::shared_ptr<rpc::ClientChannel> plain) {
+  if (global_factory.load() == nullptr) return plain;
+  return std::make_shared<InterceptedChannel>(std::move(plain), InterceptedChannel::Factories());
+}
 
 ClientInterception::ClientInterception(InterceptedChannel& channel, const RpcMethod& method, ClientContext& context)
     : context_(context), channel_(*channel.origin()), method_(method), info_(&context, method_, &channel_) {}

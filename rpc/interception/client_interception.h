@@ -10,6 +10,9 @@
 
 namespace ipcrpc::internal {
 
+// Where somebody has registered a global factory of interceptors, a channel whose calls pass those; else the same one.
+std::shared_ptr<Channel> WithGlobalInterceptors(std::shared_ptr<rpc::ClientChannel> plain);
+
 class ClientInterception final : public Interceptors {
  public:
   // Takes the context, which serves one call. Null: nobody wants the call, which is a plain one then.

@@ -1,9 +1,7 @@
 #include "transport/exec/child_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -21,8 +19,6 @@
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/runtime/worker_pool.h"
-
-extern char** environ;
 
 namespace ipcrpc {
 namespace {
@@ -52,10 +48,7 @@ std::string Collect(pid_t pid) {
   if (info.si_code != CLD_EXITED) {
     return Cat("was ended by signal ", info.si_status, " (", strsignal(info.si_status), ")");
   }
-  std::string_view meaning = "";
-  if (info.si_status == 126) meaning = " (it cannot be executed)";
-  if (info.si_status == 127) meaning = " (the shell did not find a command)";
-  return Cat("exited with code ", info.si_status, meaning);
+  return Cat("exited with code ", info.si_status);
 }
 
 void SleepUntil(int64_t until_ns, pollfd* fds, nfds_t count) {
@@ -138,61 +131,20 @@ class Orphans {
   std::vector<Orphan> all_;  // that the thread does not have yet
 };
 
-// A pipe neither of whose ends is a standard descriptor, which spawning would overwrite.
-absl::Status MakePipe(UniqueFd* read, UniqueFd* write) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) {
-    return absl::ResourceExhaustedError(Cat("cannot make a pipe: ", strerror(errno)));
-  }
-  UniqueFd* const to[] = {read, write};
-  for (int i = 0; i < 2; ++i) {
-    to[i]->reset(ends[i]);
-    if (ends[i] > STDERR_FILENO) continue;
-    to[i]->reset(fcntl(ends[i], F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-  }
-  if (!read->valid() || !write->valid()) return absl::ResourceExhaustedError("no file descriptor left for a pipe");
-  return absl::OkStatus();
-}
-
-int Spawn(const std::string& command, int input, int output, pid_t* pid) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, pipe_signal;
-  sigemptyset(&none);
-  sigemptyset(&pipe_signal);
-  sigaddset(&pipe_signal, SIGPIPE);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &pipe_signal);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::string shell = "sh", flag = "-c", text = command;
-  char* argv[] = {shell.data(), flag.data(), text.data(), nullptr};
-  const int error = posix_spawn(pid, "/bin/sh", &actions, &attributes, argv, environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  return error;
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const std::string& command, StandardPipes* pipes) {
-  UniqueFd input, output;
-  RETURN_IF_ERROR(MakePipe(&input, &pipes->input));
-  RETURN_IF_ERROR(MakePipe(&pipes->output, &output));
-  pid_t pid = 0;
-  if (const int error = Spawn(command, input.get(), output.get(), &pid); error != 0) {
-    const std::string what = Cat("cannot run /bin/sh for exec: '", command, "': ", strerror(error));
-    return error == EAGAIN || error == ENOMEM ? absl::ResourceExhaustedError(what) : absl::UnavailableError(what);
-  }
+absl::StatusOr<std::unique_ptr<ChildProcess>> ChildProcess::Start(const Program& program) {
+  ASSIGN_OR_RETURN(const pid_t pid, Spawn(program));
   return std::unique_ptr<ChildProcess>(new ChildProcess(pid, OpenPidfd(pid)));
 }
 
 ChildProcess::~ChildProcess() {
   if (!fork_guard_.ours() || !end_.empty() || !AwaitEnd(0).empty()) return;
   Orphans::Own().Add(pid_, std::move(pidfd_));
+}
+
+void ChildProcess::Signal(int signal) {
+  if (AwaitEnd(0).empty()) kill(pid_, signal);
 }
 
 std::string ChildProcess::AwaitEnd(int64_t deadline_ns) {

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -33,33 +32,11 @@ constexpr int64_t kGreetingNs = 20'000'000'000;
 
 void SetPassCredentials(int fd, int on) { setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on); }
 
-absl::Status Gone(const Address& address) {
-  return absl::UnavailableError(Cat("the peer at ", address.ToString(), " is gone: it hung up before it greeted"));
+absl::Status Gone(const std::string& description) {
+  return absl::UnavailableError(Cat("the peer at ", description, " is gone: it hung up before it greeted"));
 }
 
-// One end while the greetings are exchanged.
-class Greeter {
- public:
-  // Takes the descriptor over and sends our greeting.
-  static absl::StatusOr<std::unique_ptr<Greeter>> Start(const Address& address);
-
-  int fd() const { return socket_.get(); }
-  // The link, once the peer's greeting has come; null before. UNAVAILABLE: the peer hung up; INTERNAL: it speaks
-  // something else.
-  absl::StatusOr<std::unique_ptr<Link>> Finish();
-
- private:
-  Greeter(const Address& address, UniqueFd socket) : address_(address), socket_(std::move(socket)) {}
-  absl::Status Send();
-
-  const Address address_;
-  UniqueFd socket_;
-  std::array<uint8_t, kGreeting.size()> received_ = {};
-  size_t received_bytes_ = 0;
-  PeerIdentity peer_;
-};
-
-absl::StatusOr<std::unique_ptr<Greeter>> Greeter::Start(const Address& address) {
+absl::StatusOr<std::unique_ptr<SocketpairGreeter>> StartAt(const Address& address) {
   ASSIGN_OR_RETURN(const int buffer, stream::BufferParameter(address));
   const std::optional<int> number = ParseNumber<int>(address.rest);
   if (!number || *number < 0) {
@@ -76,73 +53,13 @@ absl::StatusOr<std::unique_ptr<Greeter>> Greeter::Start(const Address& address) 
   }
   RETURN_IF_ERROR(stream::SetBuffer(*number, buffer));
   ASSIGN_OR_RETURN(UniqueFd socket, Adopt(*number, name));
-  auto greeter = std::unique_ptr<Greeter>(new Greeter(address, std::move(socket)));
-  SetPassCredentials(greeter->fd(), 1);
-  RETURN_IF_ERROR(greeter->Send());
-  return greeter;
-}
-
-absl::Status Greeter::Send() {
-  const ucred own = {.pid = getpid(), .uid = geteuid(), .gid = getegid()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof own)] = {};
-  iovec bytes = {.iov_base = const_cast<uint8_t*>(kGreeting.data()), .iov_len = kGreeting.size()};
-  msghdr message = {};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_CREDENTIALS;
-  header->cmsg_len = CMSG_LEN(sizeof own);
-  std::memcpy(CMSG_DATA(header), &own, sizeof own);
-  const ssize_t sent = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (sent == static_cast<ssize_t>(kGreeting.size())) return absl::OkStatus();
-  if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return Gone(address_);
-  return absl::UnavailableError(Cat("cannot greet the peer at ", address_.ToString(), ": ",
-                                    sent < 0 ? strerror(errno) : "the socket is full"));
-}
-
-absl::StatusOr<std::unique_ptr<Link>> Greeter::Finish() {
-  while (received_bytes_ < kGreeting.size()) {
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
-    iovec bytes = {.iov_base = received_.data() + received_bytes_, .iov_len = kGreeting.size() - received_bytes_};
-    msghdr message = {};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) return std::unique_ptr<Link>();
-    if (got <= 0) return Gone(address_);
-    const cmsghdr* header = CMSG_FIRSTHDR(&message);
-    ucred peer;
-    if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_CREDENTIALS ||
-        header->cmsg_len != CMSG_LEN(sizeof peer)) {
-      return absl::InternalError(Cat("the peer at ", address_.ToString(), " did not say who it is"));
-    }
-    std::memcpy(&peer, CMSG_DATA(header), sizeof peer);
-    if (received_bytes_ != 0 && (peer.pid != peer_.pid || peer.uid != peer_.uid)) {
-      return absl::InternalError(Cat("two processes speak at once at ", address_.ToString()));
-    }
-    peer_ = {.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true};
-    received_bytes_ += static_cast<size_t>(got);
-    if (std::memcmp(received_.data(), kGreeting.data(), received_bytes_) != 0) {
-      return absl::InternalError(Cat("the peer at ", address_.ToString(), " does not greet as socketpair: does (",
-                                     peer_.ToString(), ")"));
-    }
-  }
-  SetPassCredentials(socket_.get(), 0);
-  return std::make_unique<StreamLink>(
-      std::make_unique<stream::SocketMedium>(std::move(socket_)),
-      StreamLink::Options{.capabilities = kCapabilities, .peer = peer_, .description = address_.ToString(), .epitaph = {}});
+  return SocketpairGreeter::Start(std::move(socket), address.ToString());
 }
 
 // Waits for the greeting in an epoll of its own, which falls silent when that has come, or never will.
 class SocketpairListener final : public Listener {
  public:
-  SocketpairListener(Address address, std::unique_ptr<Greeter> greeter)
+  SocketpairListener(Address address, std::unique_ptr<SocketpairGreeter> greeter)
       : address_(std::move(address)), greeter_(std::move(greeter)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data = {}};
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, greeter_->fd(), &event);
@@ -165,17 +82,17 @@ class SocketpairListener final : public Listener {
 
  private:
   const Address address_;
-  std::unique_ptr<Greeter> greeter_;
+  std::unique_ptr<SocketpairGreeter> greeter_;
   const UniqueFd epoll_;
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> ListenSocketpair(const Address& address) {
-  ASSIGN_OR_RETURN(std::unique_ptr<Greeter> greeter, Greeter::Start(address));
+  ASSIGN_OR_RETURN(std::unique_ptr<SocketpairGreeter> greeter, StartAt(address));
   return std::make_unique<SocketpairListener>(address, std::move(greeter));
 }
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectSocketpair(const Address& address, int64_t deadline_ns) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<Greeter> greeter, Greeter::Start(address));
+  ASSIGN_OR_RETURN(const std::unique_ptr<SocketpairGreeter> greeter, StartAt(address));
   deadline_ns = std::min(deadline_ns, MonotonicNs() + kGreetingNs);
   while (true) {
     ASSIGN_OR_RETURN(std::unique_ptr<Link> link, greeter->Finish());
@@ -191,6 +108,70 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectSocketpair(const Address& address, 
 }
 
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<SocketpairGreeter>> SocketpairGreeter::Start(UniqueFd socket, const std::string& description) {
+  auto greeter = std::unique_ptr<SocketpairGreeter>(new SocketpairGreeter(std::move(socket), description));
+  SetPassCredentials(greeter->fd(), 1);
+  RETURN_IF_ERROR(greeter->Send());
+  return greeter;
+}
+
+absl::Status SocketpairGreeter::Send() {
+  const ucred own = {.pid = getpid(), .uid = geteuid(), .gid = getegid()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof own)] = {};
+  iovec bytes = {.iov_base = const_cast<uint8_t*>(kGreeting.data()), .iov_len = kGreeting.size()};
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_CREDENTIALS;
+  header->cmsg_len = CMSG_LEN(sizeof own);
+  std::memcpy(CMSG_DATA(header), &own, sizeof own);
+  const ssize_t sent = sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent == static_cast<ssize_t>(kGreeting.size())) return absl::OkStatus();
+  if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) return Gone(description_);
+  return absl::UnavailableError(Cat("cannot greet the peer at ", description_, ": ",
+                                    sent < 0 ? strerror(errno) : "the socket is full"));
+}
+
+absl::StatusOr<std::unique_ptr<Link>> SocketpairGreeter::Finish(std::function<std::string()> epitaph) {
+  while (received_bytes_ < kGreeting.size()) {
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))];
+    iovec bytes = {.iov_base = received_.data() + received_bytes_, .iov_len = kGreeting.size() - received_bytes_};
+    msghdr message = {};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    const ssize_t got = recvmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return std::unique_ptr<Link>();
+    if (got <= 0) return Gone(description_);
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    ucred peer;
+    if (header == nullptr || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_CREDENTIALS ||
+        header->cmsg_len != CMSG_LEN(sizeof peer)) {
+      return absl::InternalError(Cat("the peer at ", description_, " did not say who it is"));
+    }
+    std::memcpy(&peer, CMSG_DATA(header), sizeof peer);
+    if (received_bytes_ != 0 && (peer.pid != peer_.pid || peer.uid != peer_.uid)) {
+      return absl::InternalError(Cat("two processes speak at once at ", description_));
+    }
+    peer_ = {.pid = peer.pid, .uid = peer.uid, .gid = peer.gid, .vouched = true};
+    received_bytes_ += static_cast<size_t>(got);
+    if (std::memcmp(received_.data(), kGreeting.data(), received_bytes_) != 0) {
+      return absl::InternalError(Cat("the peer at ", description_, " does not greet as socketpair: does (",
+                                     peer_.ToString(), ")"));
+    }
+  }
+  SetPassCredentials(socket_.get(), 0);
+  return std::make_unique<StreamLink>(
+      std::make_unique<stream::SocketMedium>(std::move(socket_)),
+      StreamLink::Options{.capabilities = kCapabilities, .peer = peer_, .description = description_, .epitaph = std::move(epitaph)});
+}
 
 const Scheme& SocketpairScheme() {
   static constexpr Scheme kScheme = {
