@@ -1,11 +1,14 @@
 #include "services/monitor/collector_control_service.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "services/monitor/process_statistics.h"
 #include "services/monitor/status.h"
 
 namespace ipcrpc::monitor {
@@ -14,6 +17,13 @@ namespace {
 constexpr std::chrono::seconds kBeat{1};
 // In one reply.
 constexpr size_t kChangesMax = 512;
+constexpr size_t kSaidMax = 16;
+
+NetSettings SettingsOf(const v1::CollectorSettings& settings) {
+  // Too long is too long.
+  const auto ms = std::min<uint64_t>(settings.verify_interval_ms(), INT64_MAX);
+  return {.verify_interval = std::chrono::milliseconds(ms), .paused = settings.paused()};
+}
 
 v1::FollowChange FollowOf(const Change& change) {
   v1::FollowChange out;
@@ -31,8 +41,12 @@ v1::FollowChange FollowOf(const Change& change) {
 
 }  // namespace
 
-Status CollectorControlService::Follow(ServerContext* context, const v1::FollowRequest*,
+Status CollectorControlService::Follow(ServerContext* context, const v1::FollowRequest* request,
                                        ServerWriter<v1::FollowReply>* writer) {
+  if (request->has_settings()) {
+    const absl::Status status = monitor_->Configure(SettingsOf(request->settings()));
+    if (!status.ok()) return ToStatus(status);
+  }
   const NetStore& store = monitor_->store();
   std::optional<uint64_t> told;
   v1::FollowReply reply;
@@ -69,6 +83,10 @@ Status CollectorControlService::Follow(ServerContext* context, const v1::FollowR
         }
       }
     }
+    {
+      std::lock_guard lock(said_mu_);
+      for (std::string& text : std::exchange(said_, {})) *reply.add_said() = std::move(text);
+    }
     for (const ChangePtr& change : news.changes) *reply.add_changes() = FollowOf(*change);
     if (!write(news)) return Status::CANCELLED;
     if (news.changes.size() == kChangesMax) continue;
@@ -85,10 +103,32 @@ Status CollectorControlService::RefreshNeighbors(ServerContext*, const v1::Refre
       return Status(StatusCode::INVALID_ARGUMENT, absl::StrCat("there is no namespace number ", number));
     }
   }
-  const absl::Status status = monitor_->RefreshNeighbors({request->netns().begin(), request->netns().end()});
+  return Position(monitor_->RefreshNeighbors({request->netns().begin(), request->netns().end()}), reply);
+}
+
+Status CollectorControlService::Configure(ServerContext*, const v1::CollectorSettings* request, v1::CollectorPosition* reply) {
+  return Position(monitor_->Configure(SettingsOf(*request)), reply);
+}
+
+Status CollectorControlService::Resync(ServerContext*, const v1::ResyncRequest*, v1::CollectorPosition* reply) {
+  return Position(monitor_->Resync(), reply);
+}
+
+Status CollectorControlService::Statistics(ServerContext*, const v1::CollectorStatisticsRequest*,
+                                           v1::ProcessStatistics* reply) {
+  *reply = OwnStatistics();
+  return Status::OK;
+}
+
+Status CollectorControlService::Position(const absl::Status& status, v1::CollectorPosition* reply) const {
   if (!status.ok()) return ToStatus(status);
   reply->set_revision(monitor_->store().revision());
   return Status::OK;
+}
+
+void CollectorControlService::Say(std::string text) {
+  std::lock_guard lock(said_mu_);
+  if (said_.size() < kSaidMax) said_.push_back(std::move(text));
 }
 
 Status CollectorControlService::ReadStatus(ServerContext*, const v1::GetStatusRequest* request, v1::StatusReading* reply) {

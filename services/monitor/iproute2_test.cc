@@ -61,6 +61,7 @@ class Iproute2Test : public testing::Test {
   void Open(NetCollector::Options options = NetCollector::Options()) {
     auto collector = NetCollector::Open(store_.get(), NameTables::Load(), options);
     ASSERT_TRUE(collector.ok()) << collector.status();
+    ASSERT_TRUE((*collector)->Load().ok());
     collector_ = std::move(*collector);
   }
   void OpenAndRun() {

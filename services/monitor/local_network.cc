@@ -12,21 +12,26 @@ constexpr std::chrono::milliseconds kRefreshInterval{100};
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LocalNetwork>> LocalNetwork::Open(NetStore* store, const std::vector<std::string>& netns,
-                                                                 const NetCollector::Options& options,
+absl::StatusOr<std::unique_ptr<LocalNetwork>> LocalNetwork::Open(NetStore* store, const Options& options,
                                                                  std::function<void(const absl::Status&)> report) {
   std::unique_ptr<LocalNetwork> network(new LocalNetwork(store));
-  if (absl::Status status = network->OpenSpaces(netns, options); !status.ok()) return status;
+  if (absl::Status status = network->OpenSpaces(options.netns, options.collector); !status.ok()) return status;
+  if (options.opened) {
+    if (absl::Status status = options.opened(); !status.ok()) return status;
+  }
+  for (auto& space : network->spaces_) {
+    if (absl::Status status = space->collector->Load(); !status.ok()) return status;
+  }
   for (auto& space : network->spaces_) {
     space->thread = std::make_unique<NetCollectorThread>(space->collector.get(), report);
   }
   return network;
 }
 
-absl::Status LocalNetwork::OpenSpaces(const std::vector<std::string>& netns, NetCollector::Options options) {
+absl::Status LocalNetwork::OpenSpaces(const std::vector<NetnsPlace>& netns, NetCollector::Options options) {
   spaces_.push_back(std::make_unique<Space>(OpenNetns()));
-  for (const std::string& name : netns) {
-    auto opened = FindNetns(name);
+  for (const NetnsPlace& place : netns) {
+    auto opened = FindNetns(place);
     if (!opened.ok()) return opened.status();
     store_->AddNetns(opened->netns);
     spaces_.push_back(std::make_unique<Space>(*std::move(opened)));
@@ -58,6 +63,20 @@ absl::Status LocalNetwork::RefreshNeighbors(const std::vector<size_t>& netns) {
     absl::Status status = space.collector->RefreshNeighbors();
     space.next_refresh = NetCollector::Clock::now() + kRefreshInterval;
     if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalNetwork::Configure(const NetSettings& settings) {
+  for (auto& space : spaces_) {
+    if (absl::Status status = space->collector->Configure(settings); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LocalNetwork::Resync() {
+  for (auto& space : spaces_) {
+    if (absl::Status status = space->collector->Resync(); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

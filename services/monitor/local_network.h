@@ -17,14 +17,23 @@ namespace ipcrpc::monitor {
 // The namespace of this process, and others if wanted, each read by a thread of its own.
 class LocalNetwork final : public NetSource {
  public:
+  struct Options {
+    std::vector<NetnsPlace> netns;
+    // Of each namespace's.
+    NetCollector::Options collector;
+    // Called when all sockets are open, before anything is read and before there is a thread; an error ends it.
+    std::function<absl::Status()> opened;
+  };
+
   // Adds the namespaces to the store, and reads their whole state before it returns. `report` is told, on any thread,
   // when the kernel refuses to list, which is tried again.
-  static absl::StatusOr<std::unique_ptr<LocalNetwork>> Open(NetStore* store, const std::vector<std::string>& netns,
-                                                            const NetCollector::Options& options,
+  static absl::StatusOr<std::unique_ptr<LocalNetwork>> Open(NetStore* store, const Options& options,
                                                             std::function<void(const absl::Status&)> report);
 
   // Whoever comes while another reads waits, and has what the other has read.
   absl::Status RefreshNeighbors(const std::vector<size_t>& netns) override;
+  absl::Status Configure(const NetSettings& settings) override;
+  absl::Status Resync() override;
   absl::StatusOr<v1::LinkStatsReply> LinkStats(const v1::LinkStatsRequest& request) override;
   std::vector<v1::CollectorStats> Stats() override;
   std::string warning() const override { return spaces_.front()->collector->warning(); }
@@ -43,7 +52,7 @@ class LocalNetwork final : public NetSource {
   };
 
   explicit LocalNetwork(NetStore* store) : store_(store) {}
-  absl::Status OpenSpaces(const std::vector<std::string>& netns, NetCollector::Options options);
+  absl::Status OpenSpaces(const std::vector<NetnsPlace>& netns, NetCollector::Options options);
 
   NetStore* const store_;
   std::vector<std::unique_ptr<Space>> spaces_;

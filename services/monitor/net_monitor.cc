@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "services/monitor/local_network.h"
-
 namespace ipcrpc::monitor {
 
 absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const NetStore::Options& options, const OpenSource& open) {
@@ -16,7 +14,7 @@ absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const NetStore::Op
 
 absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const Options& options,
                                                               std::function<void(const absl::Status&)> report) {
-  return Start(options.store, [&](NetStore* store) { return LocalNetwork::Open(store, options.netns, options.collector, report); });
+  return Start(options.store, [&](NetStore* store) { return LocalNetwork::Open(store, options, report); });
 }
 
 NetMonitor::~NetMonitor() { Shutdown(); }
@@ -40,6 +38,14 @@ absl::StatusOr<v1::ListReply> NetMonitor::List(const v1::ListRequest& request) {
     if (!status.ok()) return status;
   }
   return store_.List(request);
+}
+
+absl::Status NetMonitor::Configure(const NetSettings& settings) {
+  constexpr std::chrono::hours kMax{24 * 366};
+  if (settings.verify_interval < kMax.zero() || settings.verify_interval > kMax) {
+    return absl::InvalidArgumentError("the verify interval must be from 0 to 366 days");
+  }
+  return source_->Configure(settings);
 }
 
 absl::StatusOr<v1::LinkStatsReply> NetMonitor::LinkStats(const v1::LinkStatsRequest& request) {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "services/monitor/net_collector.h"
+#include "services/monitor/local_network.h"
 #include "services/monitor/net_source.h"
 #include "services/monitor/net_store.h"
 
@@ -19,12 +19,8 @@ namespace ipcrpc::monitor {
 // be gone before it is; Shutdown ends them.
 class NetMonitor {
  public:
-  struct Options {
-    // Further namespaces: names or paths, as FindNetns takes them.
-    std::vector<std::string> netns;
+  struct Options : LocalNetwork::Options {
     NetStore::Options store;
-    // Of each namespace's.
-    NetCollector::Options collector;
   };
 
   // What opens the source adds further namespaces to the store, and has the whole state in it when it returns.
@@ -47,6 +43,9 @@ class NetMonitor {
 
   // Of those given by number, which there are.
   absl::Status RefreshNeighbors(const std::vector<size_t>& netns) { return source_->RefreshNeighbors(netns); }
+  // As NetSource's. INVALID_ARGUMENT: the verify interval is longer than a year.
+  absl::Status Configure(const NetSettings& settings);
+  absl::Status Resync() { return source_->Resync(); }
   const NetStore& store() const { return store_; }
 
   // Ends all watchers with UNAVAILABLE.

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "services/monitor/collector_call.h"
-#include "services/monitor/netns.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -19,10 +18,17 @@ using std::chrono::steady_clock;
 constexpr size_t kAtOnce = 512;
 // Of one collector. The kernel's own limits are far below.
 constexpr size_t kObjectsMax = 4'000'000;
-// Reading neighbours may take a collector so long at most.
-constexpr std::chrono::seconds kRefreshPatience{10};
+// Reading everything may take a collector so long at most.
+constexpr std::chrono::seconds kAskPatience{10};
 // Between two collectors, longer each time that none is found.
 constexpr milliseconds kPauseMin{10}, kPauseMax{500};
+
+v1::CollectorSettings MessageOf(const NetSettings& settings) {
+  v1::CollectorSettings message;
+  message.set_verify_interval_ms(static_cast<uint64_t>(settings.verify_interval.count()));
+  message.set_paused(settings.paused);
+  return message;
+}
 
 int KindOf(const v1::NetObject& object) {
   switch (object.object_case()) {
@@ -54,22 +60,17 @@ bool MakesSense(const v1::FollowChange& change) {
 
 }  // namespace
 
-NetReplica::NetReplica(NetStore* store, const std::shared_ptr<Channel>& channel,
-                       std::function<void(const absl::Status&)> report)
+NetReplica::NetReplica(NetStore* store, const NetSettings& settings, const std::shared_ptr<Channel>& channel, Report report)
     : store_(store),
       control_(v1::CollectorControl::NewStub(channel)),
       events_(v1::NetEvents::NewStub(channel)),
-      report_(std::move(report)) {}
+      report_(std::move(report)),
+      settings_(settings) {}
 
 absl::StatusOr<std::unique_ptr<NetReplica>> NetReplica::Open(NetStore* store, const Options& options,
-                                                             const std::shared_ptr<Channel>& channel,
-                                                             std::function<void(const absl::Status&)> report) {
-  for (const std::string& name : options.netns) {
-    auto opened = FindNetns(name);
-    if (!opened.ok()) return opened.status();
-    store->AddNetns(opened->netns);
-  }
-  std::unique_ptr<NetReplica> replica(new NetReplica(store, channel, std::move(report)));
+                                                             const std::shared_ptr<Channel>& channel, Report report) {
+  for (const v1::NetNs& netns : options.netns) store->AddNetns(netns);
+  std::unique_ptr<NetReplica> replica(new NetReplica(store, options.settings, channel, std::move(report)));
   replica->thread_ = std::jthread([raw = replica.get()](std::stop_token stop) { raw->Run(std::move(stop)); });
   std::unique_lock lock(replica->mu_);
   if (replica->changed_.wait_for(lock, options.patience, [&] { return replica->followed_.has_value(); })) {
@@ -113,7 +114,12 @@ absl::Status NetReplica::Follow(std::stop_token stop) {
   ClientContext context;
   context.set_wait_for_ready(true);
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
-  const auto stream = control_->Follow(&context, {});
+  v1::FollowRequest request;
+  {
+    std::lock_guard lock(mu_);
+    *request.mutable_settings() = MessageOf(settings_);
+  }
+  const auto stream = control_->Follow(&context, request);
   state_.assign(store_->netns_count(), {});
   state_size_ = 0;
   expects_state_ = true;
@@ -128,6 +134,7 @@ absl::Status NetReplica::Follow(std::stop_token stop) {
     if (!wrong.ok()) break;
     if (!revision) SetWarning(reply.warning());
     revision = reply.revision();
+    for (const std::string& said : reply.said()) report_(absl::InternalError(said));
     Take(&reply);
     if (expects_state_) continue;
     std::unique_lock lock(mu_);
@@ -249,27 +256,51 @@ void NetReplica::MarkStale() {
   }
 }
 
-absl::Status NetReplica::RefreshNeighbors(const std::vector<size_t>& netns) {
+absl::Status NetReplica::Ask(const Call& call) {
   uint64_t collectors;
   {
     std::lock_guard lock(mu_);
-    if (!followed_) return absl::OkStatus();
+    if (!followed_) return absl::UnavailableError("there is no collector now; it is being started again");
     collectors = collectors_;
   }
-  v1::RefreshNeighborsRequest request;
-  for (size_t number : netns) request.add_netns(static_cast<uint32_t>(number));
   ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kRefreshPatience);
-  v1::CollectorPosition reply;
-  const Status status = control_->RefreshNeighbors(&context, request, &reply);
+  context.set_deadline(std::chrono::system_clock::now() + kAskPatience);
+  v1::CollectorPosition position;
+  const Status status = call(&context, &position);
   const bool gone = status.error_code() == StatusCode::UNAVAILABLE;
   if (!status.ok() && !gone) return FromStatus(status);
-  // Until what was read is in the store, or the store says that it is stale.
   std::unique_lock lock(mu_);
-  const bool known = changed_.wait_for(lock, kRefreshPatience, [&] {
-    return !followed_ || collectors_ != collectors || (!gone && *followed_ >= reply.revision());
+  const auto lost = [&] { return !followed_ || collectors_ != collectors; };
+  const bool known =
+      changed_.wait_for(lock, kAskPatience, [&] { return lost() || (!gone && *followed_ >= position.revision()); });
+  if (!known) return absl::DeadlineExceededError("the collector does not keep up");
+  return lost() ? absl::UnavailableError("the collector has ended meanwhile; it is being started again") : absl::OkStatus();
+}
+
+absl::Status NetReplica::RefreshNeighbors(const std::vector<size_t>& netns) {
+  v1::RefreshNeighborsRequest request;
+  for (size_t number : netns) request.add_netns(static_cast<uint32_t>(number));
+  const absl::Status status = Ask([&](ClientContext* context, v1::CollectorPosition* position) {
+    return control_->RefreshNeighbors(context, request, position);
   });
-  return known ? absl::OkStatus() : absl::UnavailableError("the collector does not keep up");
+  // Then the store says that it is stale.
+  return absl::IsUnavailable(status) ? absl::OkStatus() : status;
+}
+
+absl::Status NetReplica::Configure(const NetSettings& settings) {
+  {
+    std::lock_guard lock(mu_);
+    settings_ = settings;
+  }
+  return Ask([&](ClientContext* context, v1::CollectorPosition* position) {
+    return control_->Configure(context, MessageOf(settings), position);
+  });
+}
+
+absl::Status NetReplica::Resync() {
+  return Ask([&](ClientContext* context, v1::CollectorPosition* position) {
+    return control_->Resync(context, {}, position);
+  });
 }
 
 absl::StatusOr<v1::LinkStatsReply> NetReplica::LinkStats(const v1::LinkStatsRequest& request) {

@@ -79,8 +79,8 @@ class NetReplicaTest : public testing::Test {
   void StartCollector(const NetMonitor::Options& options = {}) {
     collector_ = std::make_unique<Collector>(address_, options);
   }
-  void StartReplica(const std::vector<std::string>& netns = {}, const NetStore::Options& options = {}) {
-    auto replica = NetMonitor::Start(options, [&](NetStore* store) -> absl::StatusOr<std::unique_ptr<NetSource>> {
+  void StartReplica(const std::vector<v1::NetNs>& netns = {}) {
+    auto replica = NetMonitor::Start({}, [&](NetStore* store) -> absl::StatusOr<std::unique_ptr<NetSource>> {
       return NetReplica::Open(store, {.netns = netns}, CreateChannel(address_, InsecureChannelCredentials()),
                               [this](const absl::Status& status) { status.ok() ? ++found_ : ++lost_; });
     });
@@ -182,7 +182,7 @@ TEST_F(NetReplicaTest, SeveralNamespaces) {
   NetMonitor::Options options;
   options.netns = {path};
   StartCollector(options);
-  StartReplica(options.netns);
+  StartReplica({FindNetns(path)->netns});
   Ip(absl::StrCat("link add near0 type veth peer name far0 netns ", other.pid()));
   v1::ListRequest list;
   list.set_netns(path);
@@ -284,6 +284,41 @@ TEST_F(NetReplicaTest, NeighborsAreReadAnewBeforeTheyAreListed) {
   EXPECT_TRUE(found) << list->ShortDebugString();
 }
 
+TEST_F(NetReplicaTest, WhoIsPausedTakesNothingInUntilItGoesOn) {
+  StartCollector();
+  StartReplica();
+  Watching watching(*replica_);
+  ASSERT_TRUE(replica_->Configure({.paused = true}).ok());
+  EXPECT_TRUE(Stale());
+  EXPECT_TRUE(collector_->monitor().Known().stale());
+  EXPECT_EQ(replica_->Resync().code(), absl::StatusCode::kFailedPrecondition);
+  Ip("link add d9 type bridge");
+  // A list with neighbours would drain the socket.
+  const auto list = replica_->List({});
+  ASSERT_TRUE(list.ok()) << list.status();
+  EXPECT_TRUE(list->stale());
+  EXPECT_EQ(list->links_size(), 1);
+  // The next one, too.
+  collector_.reset();
+  ASSERT_TRUE(Eventually([&] { return lost_ == 1; }));
+  StartCollector();
+  ASSERT_TRUE(Eventually([&] { return found_ == 1; }));
+  EXPECT_TRUE(Stale());
+
+  ASSERT_TRUE(replica_->Configure({}).ok());
+  EXPECT_FALSE(Stale());
+  EXPECT_EQ(replica_->List({})->links_size(), 2);
+  EXPECT_TRUE(replica_->Resync().ok());
+  watching.Take();
+  EXPECT_FALSE(watching.view().stale());
+  EXPECT_TRUE(watching.view().consistent());
+  EXPECT_EQ(watching.view().size(), Count(replica_->Known()));
+  // What comes after a pause is told as ever.
+  Ip("link del d9");
+  EXPECT_TRUE(Eventually([&] { return replica_->Known().links_size() == 1; }));
+  EXPECT_EQ(replica_->Configure({.verify_interval = std::chrono::hours(100'000)}).code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST_F(NetReplicaTest, WithoutACollectorCallsSaySo) {
   StartCollector();
   StartReplica();
@@ -298,7 +333,7 @@ TEST_F(NetReplicaTest, WithoutACollectorCallsSaySo) {
 
 TEST_F(NetReplicaTest, NobodyThereIsAnError) {
   NetStore store;
-  auto replica = NetReplica::Open(&store, {.netns = {}, .patience = std::chrono::milliseconds(200)},
+  auto replica = NetReplica::Open(&store, {.patience = std::chrono::milliseconds(200)},
                                   CreateChannel(address_, InsecureChannelCredentials()), [](const absl::Status&) {});
   EXPECT_EQ(replica.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(replica.status().message()), HasSubstr("the collector tells no state"));
@@ -351,7 +386,7 @@ TEST_F(NetReplicaTest, WhatMakesNoSenseIsNotTakenIn) {
     builder.RegisterService(&liar);
     const auto server = builder.BuildAndStart();
     NetStore store;
-    auto replica = NetReplica::Open(&store, {.netns = {}, .patience = std::chrono::milliseconds(500)},
+    auto replica = NetReplica::Open(&store, {.patience = std::chrono::milliseconds(500)},
                                     CreateChannel(address_, InsecureChannelCredentials()), [](const absl::Status&) {});
     EXPECT_THAT(std::string(replica.status().message()), HasSubstr(says.substr(0, says.find('#'))));
     server->Shutdown();

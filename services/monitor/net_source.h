@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -12,6 +13,14 @@ namespace ipcrpc::monitor {
 
 namespace v1 = ::ipcrpc::monitor::v1;
 
+struct NetSettings {
+  // See NetCollector::Options.
+  std::chrono::milliseconds verify_interval{60'000};
+  // Nothing is taken in, and the store says that it is stale.
+  bool paused = false;
+  bool operator==(const NetSettings&) const = default;
+};
+
 // What keeps a NetStore in agreement with the kernel: collectors in this process (LocalNetwork), or another process
 // (NetReplica). Any thread may call. It writes until it is destroyed, which is before the store is.
 class NetSource {
@@ -22,6 +31,13 @@ class NetSource {
   // ten times a second); afterwards the store has them. An error is the kernel's; where nobody can be asked, the store
   // says that it is stale.
   virtual absl::Status RefreshNeighbors(const std::vector<size_t>& netns) = 0;
+
+  // Hold from now on, also where nobody can be asked now. An error is the kernel's, or UNAVAILABLE when what came of it is
+  // not in the store yet.
+  virtual absl::Status Configure(const NetSettings& settings) = 0;
+
+  // Reads everything anew; afterwards the store has it. FAILED_PRECONDITION: it is paused. UNAVAILABLE: nobody can be asked.
+  virtual absl::Status Resync() = 0;
 
   // The request names interfaces that the store may have, and a namespace that it has.
   virtual absl::StatusOr<v1::LinkStatsReply> LinkStats(const v1::LinkStatsRequest& request) = 0;
