@@ -42,6 +42,7 @@ void Berth::End(const std::string& how) {
 void Berth::Close() {
   const std::lock_guard lock(mu_);
   closed_ = true;
+  starting_ = false;
   changed_.notify_all();
 }
 
@@ -49,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Link>> Berth::Connect(int64_t deadline_ns) {
   std::unique_lock lock(mu_);
   const auto until = std::chrono::steady_clock::time_point(std::chrono::nanoseconds(deadline_ns));
   if (!changed_.wait_until(lock, until, [this] { return !starting_; })) {
-    return absl::DeadlineExceededError("its program is still starting");
+    return absl::DeadlineExceededError("its program is still to start");
   }
   if (link_ != nullptr) return std::move(link_);
   if (closed_) return absl::FailedPreconditionError(Cat("its program ", how_));

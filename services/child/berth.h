@@ -35,8 +35,8 @@ class Berth {
   std::mutex mu_;
   std::condition_variable changed_;
   uint64_t child_ = 0;  // the last one's number
-  bool starting_ = false;
-  bool ended_ = true;
+  bool starting_ = true;
+  bool ended_ = false;
   bool closed_ = false;
   std::string how_ = "has not been started";
   std::unique_ptr<Link> link_;

@@ -10,10 +10,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -21,6 +19,7 @@
 #include <vector>
 
 #include "ipcrpc/ipcrpc.h"
+#include "services/child/kit_for_test.h"
 #include "services/daemon/manager_for_test.h"
 
 namespace ipcrpc {
@@ -32,42 +31,17 @@ using testing::HasSubstr;
 using testing::Not;
 using namespace std::chrono_literals;
 
-constexpr auto kPatience = 20s;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr auto kSoon = 5s;
 #else
 constexpr auto kSoon = 1s;
 #endif
 
-template <typename Condition>
-bool Eventually(Condition condition) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
 bool Lives(pid_t pid) { return kill(pid, 0) == 0; }
-// Also when it is another's to collect, and has not been.
-bool Runs(pid_t pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  std::getline(file, stat);
-  const size_t name_end = stat.rfind(')');
-  return name_end != std::string::npos && stat.substr(name_end).find(") Z") != 0;
-}
-
 size_t Descriptors() {
   size_t count = 0;
   for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
   return count;
-}
-
-bool HasChildren() {
-  siginfo_t info;
-  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
 }
 
 SupervisedChild::Options Program(std::vector<std::string> role = {}) {
@@ -106,10 +80,7 @@ class Diary {
   std::vector<std::string> entries_;
 };
 
-class SupervisedChildTest : public testing::Test {
- protected:
-  void TearDown() override { EXPECT_FALSE(HasChildren()) << "a process is left"; }
-};
+using SupervisedChildTest = ChildrenTest;
 
 TEST_F(SupervisedChildTest, IsStartedWithoutACallAndServes) {
   SupervisedChild::Options options = Program();
@@ -166,7 +137,7 @@ TEST_F(SupervisedChildTest, ADeathEndsItsCallsAndTheNextOneServesOnTheSameChanne
   ASSERT_TRUE(child.Start().ok());
   const pid_t first = std::stoi(Call(child, "/test/Pid").text);
   OpenCall waiting(child.channel(), "/test/Wait", "");
-  kill(first, SIGKILL);
+  Kill(first);
   const Answer end = waiting.End();
   EXPECT_EQ(end.status.error_code(), StatusCode::UNAVAILABLE);
   EXPECT_THAT(end.status.error_message(), HasSubstr("child:tester was ended by signal 9 (Killed)"));
@@ -184,7 +155,7 @@ TEST_F(SupervisedChildTest, ADeathIsSeenWhereAnotherProcessHoldsItsSocket) {
   ASSERT_TRUE(child.Start().ok());
   const pid_t sharer = std::stoi(Call(child, "/test/Sharer").text);
   OpenCall waiting(child.channel(), "/test/Wait", "");
-  kill(child.pid(), SIGKILL);
+  Kill(child.pid());
   EXPECT_EQ(waiting.End().status.error_code(), StatusCode::UNAVAILABLE);
   EXPECT_TRUE(Eventually([&] { return !Runs(sharer); })) << "its end of the socket has not been shut down";
 }
@@ -232,7 +203,7 @@ TEST_F(SupervisedChildTest, ACallThatWaitsUntilReadyGetsTheNextOne) {
   SupervisedChild child(std::move(options));
   ASSERT_TRUE(child.Start().ok());
   const pid_t first = std::stoi(Call(child, "/test/Pid").text);
-  kill(first, SIGKILL);
+  Kill(first);
   ASSERT_TRUE(Eventually([&] { return child.pid() == 0; }));
   EXPECT_EQ(Call(child, "/test/Echo").status.error_code(), StatusCode::UNAVAILABLE);
   EXPECT_TRUE(child.channel()->WaitForConnected(std::chrono::system_clock::now() + kPatience));
@@ -284,7 +255,7 @@ TEST_F(SupervisedChildTest, NoneIsLeftWhenTheParentIsKilled) {
     ASSERT_GT(got, 0);
     said.append(buffer, static_cast<size_t>(got));
   }
-  kill(parent, SIGKILL);
+  Kill(parent);
   waitpid(parent, nullptr, 0);
   std::istringstream pids(said);
   for (pid_t pid; pids >> pid;) {
@@ -325,17 +296,19 @@ TEST_F(SupervisedChildTest, ManyDeathsUnderLoad) {
         }
       });
     }
+    std::chrono::steady_clock::duration down{0};
     for (int i = 0; i < kDeaths; ++i) {
       ASSERT_TRUE(Eventually([&] { return child.WaitUntilUp(kPatience).ok(); }));
       const int so_far = good;
       ASSERT_TRUE(Eventually([&] { return good > so_far; }));
       const pid_t pid = child.pid();
       const auto killed = std::chrono::steady_clock::now();
-      if (pid != 0) kill(pid, SIGKILL);
+      Kill(pid);
       ASSERT_TRUE(Eventually([&] { return child.restarts() > static_cast<uint64_t>(i); }));
       ASSERT_TRUE(Eventually([&] { return child.WaitUntilUp(kPatience).ok(); }));
-      EXPECT_LT(std::chrono::steady_clock::now() - killed, kSoon);
+      down += std::chrono::steady_clock::now() - killed;
     }
+    EXPECT_LT(down / kDeaths, kSoon);
     enough = true;
     for (std::thread& caller : callers) caller.join();
     EXPECT_EQ(child.restarts(), static_cast<uint64_t>(kDeaths));

@@ -29,14 +29,6 @@ constexpr char kStopped[] = "was stopped";
 int64_t Nanoseconds(std::chrono::milliseconds time) { return std::chrono::nanoseconds(time).count(); }
 int64_t Later(std::chrono::milliseconds time) { return MonotonicNs() + Nanoseconds(time); }
 
-SupervisedChild::Options WithName(SupervisedChild::Options options) {
-  if (options.name.empty() && !options.argv.empty()) {
-    const std::string& path = options.argv[0];
-    options.name = path.substr(path.rfind('/') + 1);
-  }
-  return options;
-}
-
 // Who waits for a child to come up looks this often, beside being told.
 ChannelArguments ForBerth(ChannelArguments arguments) {
   arguments.SetInt("ipcrpc.initial_reconnect_backoff_ms", 2);
@@ -59,9 +51,10 @@ absl::Status MakePair(UniqueFd* ours, UniqueFd* its) {
 }  // namespace
 
 SupervisedChild::Supervisor::Supervisor(Options options)
-    : options_(WithName(std::move(options))),
+    : options_(std::move(options)),
+      name_(options_.NameOrProgram()),
       plain_channel_(std::make_shared<rpc::ClientChannel>(
-          "child:" + options_.name, [berth = berth_](int64_t deadline_ns, std::vector<Refusal>*) { return berth->Connect(deadline_ns); },
+          "child:" + name_, [berth = berth_](int64_t deadline_ns, std::vector<Refusal>*) { return berth->Connect(deadline_ns); },
           ForBerth(options_.channel_arguments), IoRuntime::Default())),
       channel_(internal::WithGlobalInterceptors(plain_channel_)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
@@ -76,7 +69,6 @@ Status SupervisedChild::Supervisor::Start(const std::shared_ptr<Supervisor>& sel
   if (options_.argv.empty()) return Status(StatusCode::INVALID_ARGUMENT, "a supervised child without a program");
   const std::lock_guard lock(mu_);
   auto kept = std::make_unique<std::shared_ptr<Supervisor>>(self);
-  berth_->Begin();  // for those who call before the thread has come that far
   running_ = StartThread("ipcrpc-child", 0, &Supervisor::ThreadMain, kept.get());
   if (running_) {
     kept.release();
@@ -84,7 +76,7 @@ Status SupervisedChild::Supervisor::Start(const std::shared_ptr<Supervisor>& sel
   }
   const std::string why = "has not been started: there is no thread to be had";
   berth_->End(why);
-  return Status(StatusCode::RESOURCE_EXHAUSTED, options_.name + " " + why);
+  return Status(StatusCode::RESOURCE_EXHAUSTED, name_ + " " + why);
 }
 
 Status SupervisedChild::Supervisor::WaitUntilUp(std::chrono::milliseconds patience) {
@@ -92,20 +84,27 @@ Status SupervisedChild::Supervisor::WaitUntilUp(std::chrono::milliseconds patien
   const uint64_t ups = ups_, downs = downs_;
   const auto decided = [&] { return up_ || ups_ != ups || downs_ != downs || stopping(); };
   if (!changed_.wait_until(lock, std::chrono::steady_clock::now() + patience, decided)) {
-    return Status(StatusCode::DEADLINE_EXCEEDED, options_.name + " is not up yet");
+    return Status(StatusCode::DEADLINE_EXCEEDED, name_ + " is not up yet");
   }
   if (up_ || ups_ != ups) return Status::OK;
-  if (stopping()) return Status(StatusCode::CANCELLED, options_.name + " is stopped");
-  return Status(StatusCode::UNAVAILABLE, options_.name + " " + how_);
+  if (stopping()) return Status(StatusCode::CANCELLED, name_ + " is stopped");
+  return Status(StatusCode::UNAVAILABLE, name_ + " " + how_);
 }
 
-void SupervisedChild::Supervisor::Stop() {
+void SupervisedChild::Supervisor::BeginStop() {
   if (!fork_guard_.ours()) return;  // it is the parent's
   stopping_.store(true, std::memory_order_release);
   eventfd_write(wake_.get(), 1);
-  std::unique_lock lock(mu_);
+  const std::lock_guard lock(mu_);
   changed_.notify_all();
+}
+
+void SupervisedChild::Supervisor::Stop() {
+  BeginStop();
+  if (!fork_guard_.ours()) return;
+  std::unique_lock lock(mu_);
   changed_.wait(lock, [this] { return !running_; });
+  berth_->Close();
 }
 
 void* SupervisedChild::Supervisor::ThreadMain(void* kept) {
@@ -123,7 +122,6 @@ void SupervisedChild::Supervisor::Run() {
     const int64_t until = MonotonicNs() + backoff_.Next();
     while (!stopping() && MonotonicNs() < until) Wait(nullptr, -1, 0, until);
   }
-  berth_->Close();
   const std::lock_guard lock(mu_);
   running_ = false;
   changed_.notify_all();

@@ -26,10 +26,11 @@ class SupervisedChild::Supervisor {
   // `self` lives as long as the thread.
   Status Start(const std::shared_ptr<Supervisor>& self);
   Status WaitUntilUp(std::chrono::milliseconds patience);
+  void BeginStop();
   void Stop();
 
   const std::shared_ptr<Channel>& channel() const { return channel_; }
-  const std::string& name() const { return options_.name; }
+  const std::string& name() const { return name_; }
   pid_t pid() const { return pid_.load(std::memory_order_relaxed); }
   uint64_t restarts() const;
 
@@ -49,6 +50,7 @@ class SupervisedChild::Supervisor {
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
 
   const Options options_;
+  const std::string name_;
   const ForkGuard fork_guard_;
   const std::shared_ptr<Berth> berth_ = std::make_shared<Berth>();
   const std::shared_ptr<rpc::ClientChannel> plain_channel_;

@@ -18,6 +18,7 @@
 #include "ipcrpc/health_check_service_interface.h"
 #include "services/daemon/activation.h"
 #include "services/daemon/addresses.h"
+#include "services/daemon/children.h"
 #include "services/daemon/instance.h"
 #include "services/daemon/log.h"
 #include "services/daemon/notify.h"
@@ -61,6 +62,7 @@ struct Daemon::State {
   std::vector<std::function<Status(Server&)>> on_start;
   std::vector<std::function<Status()>> on_reload;
   std::vector<std::function<void()>> on_stop;
+  hosting::Children children{log};
 
   const UniqueFd wake{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   std::atomic<int> stops{0};  // asked for by Stop()
@@ -130,6 +132,12 @@ Daemon& Daemon::SetLogFifo(const std::string& path) {
   return *this;
 }
 
+SupervisedChild& Daemon::Supervise(SupervisedChild::Options options) { return state_->children.Add(std::move(options)); }
+
+Daemon::PreforkBuilder Daemon::Prefork(PreforkPool::Options options) {
+  return PreforkBuilder(*this, state_->children.AddPool(std::move(options)));
+}
+
 Daemon& Daemon::OnStart(std::function<Status(Server&)> start) {
   state_->on_start.push_back(std::move(start));
   return *this;
@@ -158,11 +166,11 @@ int Daemon::Run() {
   return 0;
 }
 
-// Where others find it. What came from whoever started us is no place, and its standard error, too.
+// Where others find it. What came from whoever started us is no place.
 std::vector<std::string> Daemon::State::Places() const {
   std::vector<std::string> places;
   for (const std::string& address : addresses) {
-    if (!address.starts_with("stdio:")) places.push_back(address);
+    if (!address.starts_with("stdio:") && address != ChildAddress()) places.push_back(address);
   }
   return places;
 }
@@ -177,6 +185,8 @@ bool Daemon::State::Start() {
   EnableDefaultHealthCheckService(true);
   reflection::InitProtoReflectionServerBuilderPlugin();
   const std::string instance = hosting::InstanceAddress(log.name(), addresses);
+  // A worker is one of several; its parent is the one.
+  if (!ChildAddress().empty()) one_instance = false;
   if (one_instance && !instance.empty()) builder.AddListeningPort(instance);
   for (const std::string& address : listen_at) builder.AddListeningPort(address);
   UsePassedSockets(instance);
@@ -189,6 +199,7 @@ bool Daemon::State::Start() {
                      second ? "not as the one " + log.name() + ": " + builder.error().substr(prefix.size())
                             : builder.error());
   }
+  if (started.ok()) started = children.Start();
   for (const auto& start : on_start) {
     if (started.ok()) started = start(*server);
   }
@@ -198,6 +209,7 @@ bool Daemon::State::Start() {
   hosting::NotifyStatus(why);
   if (server != nullptr) server->Shutdown(Clock::now());
   server.reset();
+  children.Stop();
   return false;
 }
 
@@ -234,6 +246,10 @@ void Daemon::State::Serve() {
   watchdog.emplace(server.get(), log);
   for (const std::string& place : Places()) Say(LogSeverity::kInfo, "listening on " + place);
   hosting::NotifyReady(Listening());
+  children.Follow([this, ready = Listening()] {
+    hosting::NotifyStatus(ready + children.Troubles());
+    for (const auto& [service, up] : children.Services()) server->GetHealthCheckService()->SetServingStatus(service, up);
+  });
   int heard_stops = 0;
   while (!ended) {
     pollfd ready[] = {{.fd = signals.fd(), .events = POLLIN, .revents = 0},
@@ -249,6 +265,7 @@ void Daemon::State::Serve() {
   stopper.join();
   waiter.join();
   server.reset();
+  children.Stop();
 }
 
 void Daemon::State::Hear(int signal) {
@@ -271,7 +288,7 @@ void Daemon::State::Reload() {
     trouble += "; cannot reload: " + reloaded.error_message();
   }
   if (trouble.empty()) Say(LogSeverity::kInfo, "reloaded");
-  hosting::NotifyReady(Listening() + trouble);
+  hosting::NotifyReady(Listening() + children.Troubles() + trouble);
 }
 
 void Daemon::State::BeginStop(bool by_successor) {
@@ -284,6 +301,7 @@ void Daemon::State::BeginStop(bool by_successor) {
     hosting::NotifyStopping("calls have " + std::to_string(drain.count()) + " ms to end");
   }
   watchdog.reset();
+  children.Follow(nullptr);
   server->GetHealthCheckService()->SetServingStatus(false);
   stopping = true;
   stop.release();

@@ -2,6 +2,7 @@
 //   /test/Echo   answers what it is sent
 //   /test/Wait   lasts until it is cancelled, or the daemon's OnStop
 //   /test/Say    has the daemon log what it is sent, and answers it
+//   /test/Child  answers the pid of its child (--child PROGRAM)
 //   /test/Block  opens the FIFO that it is sent, on the thread that serves the connection, which waits for a
 //   writer there; with --no-threads
 //                no other thread comes to relieve it
@@ -27,6 +28,7 @@ namespace {
 
 bool g_no_threads = false;
 const ipcrpc::Daemon* g_daemon = nullptr;
+const ipcrpc::SupervisedChild* g_child = nullptr;
 
 std::string Text(const ipcrpc::ByteBuffer& buffer) {
   ipcrpc::Slice slice;
@@ -66,6 +68,10 @@ class Call : public ipcrpc::ServerGenericBidiReactor {
     if (!ok) return Finish(ipcrpc::Status::CANCELLED);
     if (method_ == "/test/Wait") return waiting_.Add(this);
     if (method_ == "/test/Say") g_daemon->Log(ipcrpc::LogSeverity::kWarning, Text(message_));
+    if (method_ == "/test/Child") {
+      const ipcrpc::Slice pid(std::to_string(g_child->pid()));
+      message_ = ipcrpc::ByteBuffer(&pid, 1);
+    }
     if (method_ == "/test/Block" && g_no_threads) {
       ipcrpc::FilterSystemCalls({SYS_clone, SYS_clone3}, SECCOMP_RET_ERRNO | EAGAIN,
                                 SECCOMP_FILTER_FLAG_TSYNC);
@@ -127,6 +133,8 @@ int main(int argc, char** argv) {
       daemon.OnStop([fifo = value()] { close(open(fifo.c_str(), O_RDONLY | O_CLOEXEC)); });
     } else if (argument == "--log-fifo") {
       daemon.SetLogFifo(value());
+    } else if (argument == "--child") {
+      g_child = &daemon.Supervise({.argv = {value()}, .name = "helper"});
     } else if (argument == "--many") {
       daemon.SetOneInstance(false);
     } else if (argument == "--keep") {
@@ -141,5 +149,6 @@ int main(int argc, char** argv) {
       daemon.Listen(argument);
     }
   }
+  if (!ipcrpc::ChildAddress().empty()) daemon.Listen(ipcrpc::ChildAddress());
   return daemon.Run();
 }

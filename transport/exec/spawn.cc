@@ -136,13 +136,15 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   return pointers;
 }
 
-std::string_view NameOf(const std::string& entry) { return std::string_view(entry).substr(0, entry.find('=') + 1); }
-
-std::vector<char*> Environment(const std::vector<std::string>& added) {
-  std::vector<char*> all = Pointers(added);
+std::vector<char*> Environment(const std::vector<std::string>& changes) {
+  const auto name_of = [](std::string_view entry) { return entry.substr(0, entry.find('=')); };
+  std::vector<char*> all;
+  for (const std::string& change : changes) {
+    if (change.find('=') != std::string::npos) all.push_back(const_cast<char*>(change.c_str()));
+  }
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
-    const auto replaces = [entry](const std::string& one) { return std::string_view(*entry).starts_with(NameOf(one)); };
-    if (std::none_of(added.begin(), added.end(), replaces)) all.push_back(*entry);
+    const auto replaces = [&](const std::string& change) { return name_of(change) == name_of(*entry); };
+    if (std::none_of(changes.begin(), changes.end(), replaces)) all.push_back(*entry);
   }
   return all;
 }

@@ -12,7 +12,7 @@ namespace ipcrpc {
 
 struct Program {
   std::vector<std::string> argv;         // argv[0] is the path of the file, which is not searched for
-  std::vector<std::string> environment = {};  // "NAME=value", beside and before our own
+  std::vector<std::string> environment = {};  // "NAME=value", beside our own; "NAME": without it
   // What becomes its descriptor 0, 1, 2 and so on. Each is either there already (1 for number 1) or not among these numbers.
   // One that is there and not open in this process is /dev/null there.
   std::vector<int> descriptors = {};

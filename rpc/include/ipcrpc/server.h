@@ -45,6 +45,8 @@ class IPCRPC_EXPORT Service {
   internal::MethodHandler* GetHandler(int index) const { return methods_[static_cast<size_t>(index)]->handler(); }
   // In the constructor of a generated service; names as in AuthorizationPolicy.
   void SetRule(const char* name, AuthorizationRule rule) { authorization_.SetRule(name, std::move(rule)); }
+  // By one that stands for another, which has these rules.
+  void SetAuthorization(AuthorizationPolicy authorization) { authorization_ = std::move(authorization); }
 
  private:
   std::vector<std::unique_ptr<internal::RpcServiceMethod>> methods_;

@@ -48,10 +48,11 @@ class IPCRPC_EXPORT SupervisedChild {
   struct Options {
     // argv[0] is the path of the program: "/proc/self/exe" is this same one, in another role.
     std::vector<std::string> argv;
-    // "NAME=value", beside our own environment.
+    // "NAME=value", beside our own environment; "NAME": without that one.
     std::vector<std::string> environment = {};
     // In what is said of it and in the status of its calls. The last part of argv[0] if left out.
     std::string name = "";
+    std::string NameOrProgram() const;
 
     // Before it is started anew: the first time, and at most. 1.6 times longer after each life that was shorter than `long_enough`,
     // a try to start that failed being one.
@@ -87,10 +88,12 @@ class IPCRPC_EXPORT SupervisedChild {
   Status WaitUntilUp(std::chrono::milliseconds patience);
   // Ends the child and returns when it has ended and on_down has returned. For good.
   void Stop();
+  // Begins to; does not wait.
+  void BeginStop();
 
   // The same one all the time, which may be had before Start() and live on after this object. A call is UNAVAILABLE when the child
-  // ends before it does ("… was ended by signal 9 (Killed)") and when there is no child now. It waits while one is starting; with
-  // wait_for_ready in any case.
+  // ends before it does ("… was ended by signal 9 (Killed)") and when there is no child now. It waits while one is starting, or has
+  // still to be Start()ed; with wait_for_ready in any case.
   const std::shared_ptr<Channel>& channel() const;
 
   const std::string& name() const;

@@ -18,9 +18,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "ipcrpc/child.h"
 #include "ipcrpc/export.h"
 #include "ipcrpc/log.h"
+#include "ipcrpc/prefork.h"
 #include "ipcrpc/server.h"
 #include "ipcrpc/status.h"
 
@@ -75,6 +79,7 @@ class IPCRPC_EXPORT Daemon {
   // Whether there is to be one daemon of this name at a time (of those that say so, for each runtime
   // directory): it is, unless false is said. So it listens at unix:NAME too, for its own user alone, and a
   // second one does not start: it says which pid is the first. A successor takes that over with all else.
+  // One that is itself a SupervisedChild has none of this.
   Daemon& SetOneInstance(bool one);
 
   // All that the daemon says goes to this FIFO, too, from now on: a line each, "TIME NAME SEVERITY: text" (UTC),
@@ -84,6 +89,39 @@ class IPCRPC_EXPORT Daemon {
   // Made, for our user and group, where nothing is, and then removed at the end (not when a successor has taken
   // over). What is no FIFO, or another user's, is an error of Run(). Once, and of a daemon's own.
   Daemon& SetLogFifo(const std::string& path);
+
+  // A child of the daemon's, which lives until Run() returns. It is started when the server listens; calls of its channel() wait
+  // until then. It is up before OnStart is called, or else Run() says how it ended and returns 1; and it is stopped when the last
+  // call has ended. That it is up and how it ends is said, and `systemctl status` shows one that is down. It hears nothing of the
+  // service manager ($NOTIFY_SOCKET). Any number of them.
+  SupervisedChild& Supervise(SupervisedChild::Options options);
+
+  // A pool of workers, of which the same holds, for services of this server. Health says of each of them whether a worker is up.
+  //
+  //   daemon.Prefork({.worker = {.argv = {"/proc/self/exe"}}, .workers = 4}).Serve<Sum>();
+  class IPCRPC_EXPORT PreforkBuilder {
+   public:
+    // Registers what stands for a generated service: PreforkPool::FrontOf().
+    template <class Generated>
+    PreforkBuilder& Serve() {
+      daemon_.Register(pool_.FrontOf<Generated>());
+      return *this;
+    }
+    // Of services known by name alone, once for the daemon.
+    PreforkBuilder& ServeByName(std::vector<std::string> services) {
+      daemon_.builder().RegisterCallbackGenericService(pool_.FrontOf(std::move(services)));
+      return *this;
+    }
+    PreforkPool& pool() { return pool_; }
+
+   private:
+    friend class Daemon;
+    PreforkBuilder(Daemon& daemon, PreforkPool& pool) : daemon_(daemon), pool_(pool) {}
+
+    Daemon& daemon_;
+    PreforkPool& pool_;
+  };
+  PreforkBuilder Prefork(PreforkPool::Options options);
 
   // Callbacks, any number of each, called in this order and one at a time.
   //

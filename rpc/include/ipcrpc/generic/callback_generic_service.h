@@ -11,6 +11,7 @@
 
 namespace ipcrpc {
 
+class PreforkPool;
 class ServerBuilder;
 namespace internal {
 class MethodHandler;
@@ -30,10 +31,12 @@ class IPCRPC_EXPORT CallbackGenericService {
   virtual ServerGenericBidiReactor* CreateReactor(GenericCallbackServerContext* context);
 
  private:
+  friend class PreforkPool;
   friend class ServerBuilder;
   class Handler;
 
-  std::unique_ptr<internal::MethodHandler> NewHandler();
+  // Of one method, which is registered by that name; without one, of all that have no handler of their own.
+  std::unique_ptr<internal::MethodHandler> NewHandler(std::string method = "");
 };
 
 }  // namespace ipcrpc
