@@ -21,7 +21,7 @@ constexpr size_t kObjectsMax = 4'000'000;
 // Reading everything may take a collector so long at most.
 constexpr std::chrono::seconds kAskPatience{10};
 // Between two collectors, longer each time that none is found.
-constexpr milliseconds kPauseMin{10}, kPauseMax{500};
+constexpr milliseconds kPauseMin{10}, kPauseMax{250};
 
 v1::CollectorSettings MessageOf(const NetSettings& settings) {
   v1::CollectorSettings message;

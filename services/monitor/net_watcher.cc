@@ -99,15 +99,20 @@ void NetWatcher::Fill() {
     BeginState(v1::NetEvent::RESYNC);
     return;
   }
-  NoteMarks();
   const bool first = !bookmark_told_;
   const uint64_t end = first ? bookmark_at_ : history.revision();
   while (told_ < end && ready_.size() < kBatch) {
     const Change& change = *history.At(++told_);
     if (!spaces_[change.netns]) continue;
+    if (change.difference.now == nullptr) {
+      consistent_ = change.difference.action == v1::NetEvent::RESYNC && change.consistent;
+      stale_ = change.stale;
+    }
     if (change.difference.now != nullptr && !filter_.Passes(*change.difference.now, change.difference.old.get())) continue;
     ready_.push_back(store_->EventLocked(told_));
   }
+  // What is said without an event, and of several namespaces.
+  if (told_ == history.revision()) NoteMarks();
   if (first ? told_ == bookmark_at_
             : bookmark_interval_.count() != 0 && told_ != bookmarked_ &&
                   std::chrono::steady_clock::now() >= next_bookmark_) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "ipcrpc/authorization.h"
 #include "ipcrpc/child.h"
+#include "ipcrpc/health_check_service_interface.h"
 #include "services/monitor/kernel_events_relay.h"
 #include "services/monitor/kernel_events_service.h"
 #include "services/monitor/monitor_control_service.h"
@@ -34,6 +36,37 @@ constexpr milliseconds kStartPatience{20'000};
 constexpr size_t kHistoryBytesPerChange = 512;
 
 using Warn = std::function<void(const std::string&)>;
+
+// What health calls the collector.
+constexpr char kCollector[] = "collector";
+
+// Says whether there is a collector: in the log, and by the health service while there is a server. Any thread.
+class CollectorHealth {
+ public:
+  explicit CollectorHealth(const Daemon& daemon) : daemon_(daemon) {}
+
+  void Report(const absl::Status& said) {
+    daemon_.Log(said.ok() ? LogSeverity::kInfo : LogSeverity::kWarning,
+                said.ok() ? "there is a collector again" : std::string(said.message()));
+    // All else is said by one that goes on.
+    if (!said.ok() && !absl::IsUnavailable(said)) return;
+    std::lock_guard lock(mu_);
+    serving_ = said.ok();
+    if (health_ != nullptr) health_->SetServingStatus(kCollector, serving_);
+  }
+  // Null: there is none any more.
+  void Serve(HealthCheckServiceInterface* health) {
+    std::lock_guard lock(mu_);
+    health_ = health;
+    if (health_ != nullptr) health_->SetServingStatus(kCollector, serving_);
+  }
+
+ private:
+  const Daemon& daemon_;
+  std::mutex mu_;
+  HealthCheckServiceInterface* health_ = nullptr;
+  bool serving_ = true;
+};
 
 // What the services are answered from: the state of the network, and who reads the machine's and the kernel's events.
 struct Sources {
@@ -71,13 +104,14 @@ absl::Status CollectHere(const Options& options, const Warn& warn, Sources* sour
   return absl::OkStatus();
 }
 
-absl::Status CollectElsewhere(const Options& options, const std::vector<OpenNetns>& netns, const Daemon& daemon,
+absl::Status CollectElsewhere(const Options& options, const std::vector<OpenNetns>& netns, CollectorHealth& health,
                               Sources* sources) {
   sources->collector = std::make_unique<SupervisedChild>(SupervisedChild::Options{
       .argv = CollectorArguments(options, netns),
       .name = "collector",
-      // A state that is not stale is worth more than a processor's time.
-      .max_backoff = milliseconds(1000)});
+      // A state that is not stale is worth some of a processor's time.
+      .max_backoff = milliseconds(250),
+      .long_enough = milliseconds(1000)});
   SupervisedChild& collector = *sources->collector;
   Status started = collector.Start();
   if (started.ok()) started = collector.WaitUntilUp(kStartPatience);
@@ -86,13 +120,7 @@ absl::Status CollectElsewhere(const Options& options, const std::vector<OpenNetn
   for (const OpenNetns& open : netns) replica.netns.push_back(open.netns);
   replica.settings.verify_interval = milliseconds(options.verify_interval_ms);
   auto network = NetMonitor::Start(StoreOptions(options), [&](NetStore* store) -> absl::StatusOr<std::unique_ptr<NetSource>> {
-    return NetReplica::Open(store, replica, collector.channel(), [&daemon](const absl::Status& said) {
-      if (said.ok()) {
-        daemon.Log(LogSeverity::kInfo, "there is a collector again");
-      } else {
-        daemon.Log(LogSeverity::kWarning, std::string(said.message()));
-      }
-    });
+    return NetReplica::Open(store, replica, collector.channel(), [&health](const absl::Status& said) { health.Report(said); });
   });
   if (!network.ok()) return network.status();
   sources->network = *std::move(network);
@@ -127,6 +155,7 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
   const Warn warn = [&](const std::string& text) { daemon.Log(LogSeverity::kWarning, text); };
   if (!options.log_fifo.empty()) daemon.SetLogFifo(options.log_fifo);
   std::vector<OpenNetns> netns;
+  CollectorHealth health(daemon);
   Sources sources;
   absl::Status opened;
   if (options.one_process) {
@@ -137,7 +166,7 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
       if (found.ok()) netns.push_back(*std::move(found));
       opened.Update(found.status());
     }
-    if (opened.ok()) opened = CollectElsewhere(options, netns, daemon, &sources);
+    if (opened.ok()) opened = CollectElsewhere(options, netns, health, &sources);
   }
   if (!opened.ok()) {
     daemon.Log(LogSeverity::kError, std::string(opened.message()));
@@ -159,7 +188,8 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
   for (const std::string& address : options.addresses) daemon.Listen(address, "mode=0666");
   daemon.Register(&system_status).Register(&net_events).Register(sources.kernel_events.get()).Register(&control);
   daemon.builder().SetAuthorizationPolicy(Policy(options));
-  daemon.OnStart([&](Server&) {
+  daemon.OnStart([&](Server& server) {
+    if (sources.collector != nullptr) health.Serve(server.GetHealthCheckService());
     if (options.snapshots) {
       snapshots.emplace(&network, sources.status.get(),
                         MonitorSnapshots::Options{.base = options.snapshot_base,
@@ -177,6 +207,7 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
     });
   }
   daemon.OnStop([&] {
+    health.Serve(nullptr);
     snapshots.reset();
     network.Shutdown();
     system_status.Close();
