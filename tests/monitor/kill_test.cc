@@ -31,6 +31,7 @@ milliseconds Since(steady_clock::time_point begin) {
 }
 
 std::string Text(std::vector<milliseconds> took) {
+  if (took.empty()) return "never";
   std::sort(took.begin(), took.end());
   return absl::StrCat("half within ", took[took.size() / 2].count(), " ms, the longest ", took.back().count(), " ms");
 }
@@ -63,6 +64,25 @@ class Load {
   }
 
   int rounds_ = 0;
+  std::jthread thread_;
+};
+
+// How late the machine lets a thread run that is due, at most: others may have its processors.
+class Lateness {
+ public:
+  Lateness() : thread_([this](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      const auto due = steady_clock::now() + milliseconds(5);
+      std::this_thread::sleep_until(due);
+      const auto late = std::chrono::ceil<milliseconds>(steady_clock::now() - due);
+      if (late > worst_.load()) worst_ = late;
+    }
+  }) {}
+  // Since the last time.
+  milliseconds Take() { return worst_.exchange(milliseconds(0)); }
+
+ private:
+  std::atomic<milliseconds> worst_{milliseconds(0)};
   std::jthread thread_;
 };
 
@@ -163,29 +183,40 @@ TEST_F(KillTest, Collectors) {
   std::thread replaying([&] { replay.Run([](const v1::NetEvent& event) { return event.link().ifname() == "end0"; }); });
   SnapshotChecker snapshots;
   Load load;
+  Lateness lateness;
   pid_t collector = CollectorOf(*daemon);
   std::vector<milliseconds> took;
   int stale = 0, fresh = 0;
   for (int i = 0; i < kKills && !HasFailure(); ++i) {
     const std::string mark = absl::StrCat("m", i);
-    ASSERT_NO_FATAL_FAILURE(Kill(collector));
+    Kill(collector);
+    if (HasFailure()) break;
     const auto killed = steady_clock::now();
+    lateness.Take();
     AwaitEnd(collector);
     // Nobody who has read the kernel before can know of this one.
     Ip(absl::StrCat("link add ", mark, " type bridge"));
     bool recovered = false;
+    milliseconds longest{0};
     for (bool agrees = false; !agrees && !HasFailure();) {
       v1::ListReply list;
+      const auto begin = steady_clock::now();
       const Status status = List(&list);
-      ASSERT_TRUE(status.ok()) << status.error_message();
+      longest = std::max(longest, Since(begin));
+      EXPECT_TRUE(status.ok()) << status.error_message();
       const bool old = list.stale() || !list.consistent();
       EXPECT_TRUE(old || Has(list, mark)) << "an old list says nothing of it, after kill " << i;
-      // What the load makes the kernel drop is another matter.
-      if (!recovered && !list.stale()) took.push_back(Since(killed));
+      // What the load makes the kernel drop is another matter; and who has the processors meanwhile is another one.
+      if (!recovered && !list.stale()) {
+        const auto late = lateness.Take();
+        took.push_back(Since(killed));
+        EXPECT_LT(took.back() - late, std::chrono::seconds(1)) << "after kill " << i << "; the machine was " << late.count()
+                                                               << " ms late, the longest list took " << longest.count() << " ms";
+      }
       recovered |= !list.stale();
       agrees = !old;
       old ? ++stale : ++fresh;
-      ASSERT_LT(Since(killed), std::chrono::seconds(10));
+      EXPECT_LT(Since(killed), std::chrono::seconds(60));
     }
     Ip(absl::StrCat("link del ", mark));
     collector = CollectorOf(*daemon, collector);
@@ -193,24 +224,29 @@ TEST_F(KillTest, Collectors) {
   const int rounds = load.End();
   std::cout << took.size() << " collectors killed, " << rounds << " rounds of changes; no longer stale: " << Text(took)
             << "; lists: " << stale << " marked as old, " << fresh << " not\n";
-  EXPECT_LT(*std::max_element(took.begin(), took.end()), std::chrono::seconds(1));
   EXPECT_GT(stale, 0);
   EXPECT_GT(rounds, 0);
   ExpectAgreement();
   snapshots.End();
   Ip("link add end0 type bridge");
+  if (HasFailure()) replay.Cancel();
   replaying.join();
   EXPECT_EQ(replay.error(), "");
   EXPECT_TRUE(replay.view().complete());
   std::cout << "  events replayed: " << replay.counts().events << ", compared at bookmarks: " << replay.counts().compared << "\n";
   EXPECT_GT(replay.counts().compared, 10u);
-  // All that it has said of it is not the test's.
   daemon->Signal(SIGTERM);
   EXPECT_EQ(daemon->Wait(), 0);
+  while (const auto line = daemon->Line(Process::kErr)) {
+    EXPECT_TRUE(line->ends_with("the collector is gone: child:collector was ended by signal 9 (Killed)") ||
+                line->ends_with("there is a collector again"))
+        << *line;
+  }
 }
 
 TEST_F(KillTest, Supervisors) {
   Load load;
+  Lateness lateness;
   std::vector<milliseconds> took;
   auto daemon = StartDaemon({kAddress});
   SnapshotReader<v1::ListReply> reader("monitor.net", {.max_silence = milliseconds(50)});
@@ -229,6 +265,7 @@ TEST_F(KillTest, Supervisors) {
     const std::string mark = absl::StrCat("m", i);
     Ip(absl::StrCat("link add ", mark, " type bridge"));
     killed = steady_clock::now();
+    lateness.Take();
     daemon = StartDaemon({kAddress});
     v1::ListReply list;
     Status status = List(&list);
@@ -238,6 +275,7 @@ TEST_F(KillTest, Supervisors) {
     EXPECT_TRUE(Has(list, mark));
     EXPECT_FALSE(list.stale());
     took.push_back(Since(killed));
+    EXPECT_LT(took.back() - lateness.Take(), std::chrono::seconds(1));
     const auto end = steady_clock::now() + std::chrono::seconds(10);
     while (reader.Read() == nullptr && steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
     ASSERT_NE(reader.Read(), nullptr) << reader.status().error_message();
@@ -246,7 +284,6 @@ TEST_F(KillTest, Supervisors) {
   }
   const int rounds = load.End();
   std::cout << took.size() << " daemons killed, " << rounds << " rounds of changes; from the next start to a list: " << Text(took) << "\n";
-  EXPECT_LT(*std::max_element(took.begin(), took.end()), std::chrono::seconds(1));
   ExpectAgreement();
   // And TearDown() looks for what they have left.
   StopDaemon(*daemon);
