@@ -36,6 +36,7 @@ absl::Status LocalNetwork::OpenSpaces(const std::vector<NetnsPlace>& netns, NetC
     store_->AddNetns(opened->netns);
     spaces_.push_back(std::make_unique<Space>(*std::move(opened)));
   }
+  settings_.verify_interval = options.verify_interval;
   const NameTables names = NameTables::Load();
   for (size_t number = 0; number < spaces_.size(); ++number) {
     Space& space = *spaces_[number];
@@ -68,9 +69,12 @@ absl::Status LocalNetwork::RefreshNeighbors(const std::vector<size_t>& netns) {
 }
 
 absl::Status LocalNetwork::Configure(const NetSettings& settings) {
+  std::lock_guard lock(settings_mu_);
+  if (settings == settings_) return absl::OkStatus();
   for (auto& space : spaces_) {
     if (absl::Status status = space->collector->Configure(settings); !status.ok()) return status;
   }
+  settings_ = settings;
   return absl::OkStatus();
 }
 

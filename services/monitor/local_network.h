@@ -55,6 +55,8 @@ class LocalNetwork final : public NetSource {
   absl::Status OpenSpaces(const std::vector<NetnsPlace>& netns, NetCollector::Options options);
 
   NetStore* const store_;
+  std::mutex settings_mu_;
+  NetSettings settings_;  // as they are
   std::vector<std::unique_ptr<Space>> spaces_;
 };
 

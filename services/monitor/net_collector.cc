@@ -85,18 +85,24 @@ absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store
   }
   std::unique_ptr<NetCollector> collector(new NetCollector(store, std::move(names), options, *std::move(events),
                                                            *std::move(query), std::move(timer), std::move(epoll)));
-  std::lock_guard lock(collector->mu_);
+  const auto turn = collector->TakeTurn();
   if (absl::Status status = collector->Listen(true); !status.ok()) return status;
   return collector;
 }
 
 absl::Status NetCollector::Load() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   if (absl::Status status = ListAll(); !status.ok()) return status;
   NetStore::Writer(store_, options_.netns_number).FinishInitialLoad();
   last_verify_ = Clock::now();
   ArmForWhatIsLeft();
   return absl::OkStatus();
+}
+
+// Whoever steps it takes the lock again as soon as it is free, so that in a storm nobody else would ever get it.
+std::unique_lock<std::mutex> NetCollector::TakeTurn() const {
+  std::lock_guard next(next_mu_);
+  return std::unique_lock(mu_);
 }
 
 absl::Status NetCollector::Listen(bool on) {
@@ -114,7 +120,7 @@ absl::Status NetCollector::ListAll() {
 }
 
 absl::Status NetCollector::Step() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   uint64_t ticks;
   while (read(timer_.get(), &ticks, sizeof ticks) > 0) continue;
   if (paused_) return absl::OkStatus();
@@ -291,7 +297,7 @@ absl::Status NetCollector::Verify() {
 }
 
 absl::Status NetCollector::Configure(const NetSettings& settings) {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   options_.verify_interval = settings.verify_interval;
   absl::Status status;
   if (settings.paused && !paused_) {
@@ -314,7 +320,7 @@ absl::Status NetCollector::Pause() {
 }
 
 absl::Status NetCollector::Resync() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   if (paused_) return absl::FailedPreconditionError("the collector is paused");
   absl::Status status;
   if (in_gap_) {
@@ -329,7 +335,7 @@ absl::Status NetCollector::Resync() {
 }
 
 absl::Status NetCollector::RefreshNeighbors() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   if (paused_) return absl::OkStatus();
   if (!in_gap_) {
     if (absl::Status status = Drain(); !status.ok()) return status;
@@ -416,7 +422,7 @@ void NetCollector::SetTimer(Clock::time_point when) {
 }
 
 NetCollector::Stats NetCollector::stats() const {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   return stats_;
 }
 

@@ -100,6 +100,9 @@ class NetCollector {
   NetCollector(NetStore* store, NameTables names, Options options, NetlinkEvents events, NetlinkQuery query,
                OwnedFd timer, OwnedFd epoll);
 
+  // mu_, for all who call, one after the other.
+  std::unique_lock<std::mutex> TakeTurn() const;
+
   // All below with mu_ held.
   // Whether epoll looks at the events.
   absl::Status Listen(bool on);
@@ -129,6 +132,7 @@ class NetCollector {
   Options options_;  // the verify interval is guarded by mu_, the rest constant
   std::string warning_;
 
+  mutable std::mutex next_mu_;  // held by whoever waits for mu_, and is the next to have it
   mutable std::mutex mu_;
   NetlinkEvents events_;
   NetlinkQuery query_;

@@ -40,6 +40,9 @@ std::string Text(std::vector<milliseconds> took) {
 class Load {
  public:
   Load() : thread_([this](std::stop_token stop) { Run(stop); }) {}
+  // The longest round that has ended since the last time. They take some 30 ms, unless the kernel keeps all who would change
+  // a network waiting, for whatever reason.
+  milliseconds Longest() { return longest_.exchange(milliseconds(0)); }
   // Rounds that were made.
   int End() {
     thread_.request_stop();
@@ -56,14 +59,17 @@ class Load {
     lines += "link del x0\n";
     while (!stop.stop_requested()) {
       Process ip({"ip", "-batch", "-"});
+      const auto begin = steady_clock::now();
       ip.Tell(lines);
       ip.CloseInput();
-      EXPECT_EQ(ip.Wait(), 0) << ip.rest(Process::kErr);
+      EXPECT_EQ(ip.Wait(std::chrono::minutes(1)), 0) << ip.rest(Process::kErr);
+      if (const auto took = Since(begin); took > longest_.load()) longest_ = took;
       ++rounds_;
     }
   }
 
   int rounds_ = 0;
+  std::atomic<milliseconds> longest_{milliseconds(0)};
   std::jthread thread_;
 };
 
@@ -149,7 +155,7 @@ class KillTest : public MonitorTest {
     v1::ListRequest request;
     if (!neighbors) request.add_kinds(v1::NetObject::LINK);
     ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(1));
     return stub_->List(&context, request, reply);
   }
   static bool Has(const v1::ListReply& list, const std::string& ifname) {
@@ -193,6 +199,7 @@ TEST_F(KillTest, Collectors) {
     if (HasFailure()) break;
     const auto killed = steady_clock::now();
     lateness.Take();
+    load.Longest();
     AwaitEnd(collector);
     // Nobody who has read the kernel before can know of this one.
     Ip(absl::StrCat("link add ", mark, " type bridge"));
@@ -208,8 +215,10 @@ TEST_F(KillTest, Collectors) {
       EXPECT_TRUE(old || Has(list, mark)) << "an old list says nothing of it, after kill " << i;
       // What the load makes the kernel drop is another matter; and who has the processors meanwhile is another one.
       if (!recovered && !list.stale()) {
-        const auto late = lateness.Take();
         took.push_back(Since(killed));
+        // A round that was kept waiting may end a little later.
+        if (took.back() > milliseconds(900)) std::this_thread::sleep_for(milliseconds(100));
+        const auto late = std::max(lateness.Take(), load.Longest());
         EXPECT_LT(took.back() - late, std::chrono::seconds(1)) << "after kill " << i << "; the machine was " << late.count()
                                                                << " ms late, the longest list took " << longest.count() << " ms";
       }
@@ -266,6 +275,7 @@ TEST_F(KillTest, Supervisors) {
     Ip(absl::StrCat("link add ", mark, " type bridge"));
     killed = steady_clock::now();
     lateness.Take();
+    load.Longest();
     daemon = StartDaemon({kAddress});
     v1::ListReply list;
     Status status = List(&list);
@@ -275,7 +285,7 @@ TEST_F(KillTest, Supervisors) {
     EXPECT_TRUE(Has(list, mark));
     EXPECT_FALSE(list.stale());
     took.push_back(Since(killed));
-    EXPECT_LT(took.back() - lateness.Take(), std::chrono::seconds(1));
+    EXPECT_LT(took.back() - std::max(lateness.Take(), load.Longest()), std::chrono::seconds(1));
     const auto end = steady_clock::now() + std::chrono::seconds(10);
     while (reader.Read() == nullptr && steady_clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
     ASSERT_NE(reader.Read(), nullptr) << reader.status().error_message();
