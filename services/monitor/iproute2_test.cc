@@ -61,6 +61,7 @@ class Iproute2Test : public testing::Test {
   void Open(NetCollector::Options options = NetCollector::Options()) {
     auto collector = NetCollector::Open(store_.get(), NameTables::Load(), options);
     ASSERT_TRUE(collector.ok()) << collector.status();
+    ASSERT_TRUE((*collector)->Load().ok());
     collector_ = std::move(*collector);
   }
   void OpenAndRun() {
@@ -152,11 +153,11 @@ TEST_F(Iproute2Test, TheMonitorListsNeighborsAsTheyAre) {
   EXPECT_EQ(absl::StrJoin(differences, "\n"), "");
   EXPECT_GT(neighbors, 0);
   // Lists of other kinds, and many in a row, do not read each time.
-  uint64_t dumps = (*monitor)->stats().dumps;
+  uint64_t dumps = (*monitor)->Stats().collectors(0).dumps();
   v1::ListRequest links;
   links.add_kinds(v1::NetObject::LINK);
   for (int i = 0; i < 100; ++i) ASSERT_TRUE((*monitor)->List(links).ok());
-  EXPECT_EQ((*monitor)->stats().dumps, dumps);
+  EXPECT_EQ((*monitor)->Stats().collectors(0).dumps(), dumps);
   auto watcher = (*monitor)->Watch({});
   ASSERT_TRUE(watcher.ok());
   (*monitor)->Shutdown();

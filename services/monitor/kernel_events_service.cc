@@ -49,6 +49,10 @@ absl::Status Subscribe(int fd, proc_cn_mcast_op operation) {
   memcpy(message.bytes + NLMSG_HDRLEN, &connector, sizeof connector);
   memcpy(message.bytes + NLMSG_HDRLEN + sizeof connector, &operation, sizeof operation);
   if (send(fd, message.bytes, sizeof message.bytes, 0) < 0) {
+    // Nobody listens for us in another network namespace than the first. UNAVAILABLE would say that it may be had later.
+    if (errno == ECONNREFUSED) {
+      return absl::PermissionDeniedError("the kernel tells process events in the first network namespace alone");
+    }
     return absl::ErrnoToStatus(errno, "cannot subscribe to process events");
   }
   return absl::OkStatus();

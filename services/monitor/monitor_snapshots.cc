@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "services/monitor/rates.h"
+
 namespace ipcrpc::monitor {
 namespace {
 
@@ -29,13 +31,14 @@ void MonitorSnapshots::Snapshot<Message>::Publish(const Message& message, const 
   reported = problem;
 }
 
-MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const Options& options, Report report)
+MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, const Options& options, Report report)
     : monitor_(monitor),
+      source_(source),
       status_interval_(options.status_interval),
       report_(std::move(report)),
       net_(Place(options.base, ".net")),
       system_(Place(options.base, ".system")) {
-  const uint64_t published = PublishNet();
+  const NetStore::Position published = PublishNet();
   PublishSystem();
   net_thread_ =
       std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
@@ -44,21 +47,27 @@ MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const Options& options, 
 
 MonitorSnapshots::~MonitorSnapshots() = default;
 
-uint64_t MonitorSnapshots::PublishNet() {
-  const v1::ListReply reply = monitor_->Known();
-  net_.Publish(reply, report_);
-  return reply.revision();
+NetStore::Position MonitorSnapshots::PublishNet() {
+  // What comes between is published twice.
+  const NetStore::Position position = monitor_->store().position();
+  net_.Publish(monitor_->Known(), report_);
+  return position;
 }
 
 void MonitorSnapshots::PublishSystem() {
-  const absl::StatusOr<v1::StatusReply> reply = reader_.Read({});
-  if (reply.ok()) system_.Publish(*reply, report_);
+  const absl::StatusOr<v1::StatusReading> reading = source_->Read({});
+  if (reading.ok()) {
+    read_last_ = StatusOf(*reading, nullptr, 0);
+  } else {
+    read_last_.set_stale(true);
+  }
+  system_.Publish(read_last_, report_);
 }
 
-void MonitorSnapshots::KeepNet(std::stop_token stop, uint64_t published) {
+void MonitorSnapshots::KeepNet(std::stop_token stop, NetStore::Position published) {
   pthread_setname_np(pthread_self(), "snapshot-net");
   while (!stop.stop_requested()) {
-    if (!monitor_->AwaitChange(published, stop, steady_clock::now() + kBeat)) {
+    if (!monitor_->store().AwaitChange(published, stop, steady_clock::now() + kBeat)) {
       net_.publisher.Beat();
       continue;
     }

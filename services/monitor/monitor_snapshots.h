@@ -14,7 +14,7 @@
 #include "ipcrpc/monitor/v1/system_status.pb.h"
 #include "ipcrpc/snapshot.h"
 #include "services/monitor/net_monitor.h"
-#include "services/monitor/system_reader.h"
+#include "services/monitor/status_source.h"
 
 namespace ipcrpc::monitor {
 
@@ -36,8 +36,8 @@ class MonitorSnapshots {
   };
   using Report = std::function<void(const std::string&)>;
 
-  // The monitor must outlive this.
-  MonitorSnapshots(NetMonitor* monitor, const Options& options, Report report);
+  // The monitor and the source must outlive this.
+  MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, const Options& options, Report report);
   ~MonitorSnapshots();
 
   // Holds within a second, counted from when BASE.system was published last. Any thread.
@@ -54,19 +54,20 @@ class MonitorSnapshots {
     std::string reported;
   };
 
-  // The revision that it shows.
-  uint64_t PublishNet();
+  // The position that it shows.
+  NetStore::Position PublishNet();
   void PublishSystem();
-  void KeepNet(std::stop_token stop, uint64_t published);
+  void KeepNet(std::stop_token stop, NetStore::Position published);
   void KeepSystem(std::stop_token stop);
   void PauseUntil(std::stop_token stop, std::chrono::steady_clock::time_point when);
 
   NetMonitor* const monitor_;
+  const StatusSource* const source_;
   std::atomic<std::chrono::nanoseconds> status_interval_;
   const Report report_;
-  const SystemReader reader_;
   Snapshot<v1::ListReply> net_;
   Snapshot<v1::StatusReply> system_;
+  v1::StatusReply read_last_;  // by one thread at a time
 
   std::mutex pause_mu_;
   std::condition_variable_any pause_;  // nobody notifies; a request to stop wakes

@@ -60,10 +60,6 @@ NetCollector::NetCollector(NetStore* store, NameTables names, Options options, N
   }
 }
 
-absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store) {
-  return Open(store, NameTables::Load(), Options());
-}
-
 absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store, NameTables names,
                                                                  Options options) {
   std::optional<NetlinkEvents> events;
@@ -89,13 +85,24 @@ absl::StatusOr<std::unique_ptr<NetCollector>> NetCollector::Open(NetStore* store
   }
   std::unique_ptr<NetCollector> collector(new NetCollector(store, std::move(names), options, *std::move(events),
                                                            *std::move(query), std::move(timer), std::move(epoll)));
-  std::lock_guard lock(collector->mu_);
+  const auto turn = collector->TakeTurn();
   if (absl::Status status = collector->Listen(true); !status.ok()) return status;
-  if (absl::Status status = collector->ListAll(); !status.ok()) return status;
-  NetStore::Writer(store, options.netns_number).FinishInitialLoad();
-  collector->last_verify_ = Clock::now();
-  collector->ArmForWhatIsLeft();
   return collector;
+}
+
+absl::Status NetCollector::Load() {
+  const auto turn = TakeTurn();
+  if (absl::Status status = ListAll(); !status.ok()) return status;
+  NetStore::Writer(store_, options_.netns_number).FinishInitialLoad();
+  last_verify_ = Clock::now();
+  ArmForWhatIsLeft();
+  return absl::OkStatus();
+}
+
+// Whoever steps it takes the lock again as soon as it is free, so that in a storm nobody else would ever get it.
+std::unique_lock<std::mutex> NetCollector::TakeTurn() const {
+  std::lock_guard next(next_mu_);
+  return std::unique_lock(mu_);
 }
 
 absl::Status NetCollector::Listen(bool on) {
@@ -113,9 +120,10 @@ absl::Status NetCollector::ListAll() {
 }
 
 absl::Status NetCollector::Step() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   uint64_t ticks;
   while (read(timer_.get(), &ticks, sizeof ticks) > 0) continue;
+  if (paused_) return absl::OkStatus();
   absl::Status status = in_gap_ ? absl::OkStatus() : Drain();
   if (status.ok() && in_gap_) status = RelistAfterOverrun();
   if (status.ok() && !in_gap_) status = RelistSuspects();
@@ -288,8 +296,47 @@ absl::Status NetCollector::Verify() {
   return absl::OkStatus();
 }
 
+absl::Status NetCollector::Configure(const NetSettings& settings) {
+  const auto turn = TakeTurn();
+  options_.verify_interval = settings.verify_interval;
+  absl::Status status;
+  if (settings.paused && !paused_) {
+    status = Pause();
+  } else if (!settings.paused && paused_) {
+    paused_ = false;
+    // There is nothing to wait for.
+    next_relist_ = Clock::now();
+    status = RelistAfterOverrun();
+  }
+  ArmForWhatIsLeft();
+  return status;
+}
+
+absl::Status NetCollector::Pause() {
+  const bool listened = !in_gap_;
+  paused_ = in_gap_ = true;
+  NetStore::Writer(store_, options_.netns_number).Overrun(/*stale=*/true);
+  return listened ? Listen(false) : absl::OkStatus();
+}
+
+absl::Status NetCollector::Resync() {
+  const auto turn = TakeTurn();
+  if (paused_) return absl::FailedPreconditionError("the collector is paused");
+  absl::Status status;
+  if (in_gap_) {
+    next_relist_ = Clock::now();
+    status = RelistAfterOverrun();
+  } else {
+    status = Drain();
+    if (status.ok()) status = ListAll();
+  }
+  ArmForWhatIsLeft();
+  return status;
+}
+
 absl::Status NetCollector::RefreshNeighbors() {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
+  if (paused_) return absl::OkStatus();
   if (!in_gap_) {
     if (absl::Status status = Drain(); !status.ok()) return status;
   }
@@ -353,6 +400,7 @@ void NetCollector::Suspect(const Suspects& suspects) {
 
 // The socket may stay silent, so that what is still to be done needs the timer.
 void NetCollector::ArmForWhatIsLeft() {
+  if (paused_) return;
   Clock::time_point when = NextVerify();
   if (in_gap_) {
     when = std::min(next_relist_, last_discard_ + options_.calm);
@@ -374,7 +422,7 @@ void NetCollector::SetTimer(Clock::time_point when) {
 }
 
 NetCollector::Stats NetCollector::stats() const {
-  std::lock_guard lock(mu_);
+  const auto turn = TakeTurn();
   return stats_;
 }
 

@@ -16,6 +16,7 @@
 #include "services/monitor/net_requests.h"
 #include "services/monitor/netlink_socket.h"
 #include "services/monitor/netns.h"
+#include "services/monitor/net_source.h"
 
 // Keeps a NetStore in agreement with the kernel.
 
@@ -64,9 +65,11 @@ class NetCollector {
     uint64_t foreign = 0;        // Datagrams that were not the kernel's.
   };
 
-  // Joins the groups, then reads the whole state into the store.
+  // Opens its sockets and joins the groups. First it is to be Load()ed.
   static absl::StatusOr<std::unique_ptr<NetCollector>> Open(NetStore* store, NameTables names, Options options);
-  static absl::StatusOr<std::unique_ptr<NetCollector>> Open(NetStore* store);
+
+  // Reads the whole state into the store.
+  absl::Status Load();
 
   // Readable when there is something to do. Level-triggered; only for polling.
   int fd() const { return epoll_.get(); }
@@ -84,11 +87,21 @@ class NetCollector {
   // for multicast), so that a list of them is exact only after this. Differences become events.
   absl::Status RefreshNeighbors();
 
+  // Its verify interval, and whether it rests: then it takes nothing in, which is a gap, and lists everything when it
+  // goes on.
+  absl::Status Configure(const NetSettings& settings);
+
+  // Lists everything. FAILED_PRECONDITION: it rests.
+  absl::Status Resync();
+
   Stats stats() const;
 
  private:
   NetCollector(NetStore* store, NameTables names, Options options, NetlinkEvents events, NetlinkQuery query,
                OwnedFd timer, OwnedFd epoll);
+
+  // mu_, for all who call, one after the other.
+  std::unique_lock<std::mutex> TakeTurn() const;
 
   // All below with mu_ held.
   // Whether epoll looks at the events.
@@ -99,6 +112,7 @@ class NetCollector {
   void Notice(const nlmsghdr* message, std::vector<ParsedMessage>* batch);
   void ApplyBatch(std::vector<ParsedMessage>* batch);
   absl::Status EnterGap();
+  absl::Status Pause();
   absl::StatusOr<bool> Discard();
   absl::Status RelistAfterOverrun();
   // Lists the suspects if the interval has passed.
@@ -115,9 +129,10 @@ class NetCollector {
 
   NetStore* const store_;
   const NameTables names_;
-  const Options options_;
+  Options options_;  // the verify interval is guarded by mu_, the rest constant
   std::string warning_;
 
+  mutable std::mutex next_mu_;  // held by whoever waits for mu_, and is the next to have it
   mutable std::mutex mu_;
   NetlinkEvents events_;
   NetlinkQuery query_;
@@ -128,6 +143,7 @@ class NetCollector {
   std::set<uint32_t> dirty_links_;
   // Since notifications were lost, until everything has been listed.
   bool in_gap_ = false;
+  bool paused_ = false;  // in a gap
   Clock::time_point last_discard_{};
   Clock::time_point next_relist_{};
   Clock::time_point last_verify_{};

@@ -70,6 +70,7 @@ v1::NetEvent EventOf(const Change& change, const v1::NetNs& netns) {
   if (change.difference.action == v1::NetEvent::RESYNC || change.difference.action == v1::NetEvent::BOOKMARK) {
     event.set_consistent(change.consistent);
   }
+  if (change.stale) event.set_stale(true);
   return event;
 }
 

@@ -15,8 +15,6 @@
 namespace ipcrpc::monitor {
 
 using EventPtr = std::shared_ptr<const v1::NetEvent>;
-// The objects of one namespace by key.
-using ObjectMap = std::map<std::string, ObjectPtr>;
 
 // One change as kept. Immutable but for `event`.
 struct Change {
@@ -25,6 +23,7 @@ struct Change {
   size_t netns = 0;
   Difference difference;
   bool consistent = true;  // of RESYNC
+  bool stale = false;      // of OVERRUN and RESYNC
   int64_t realtime_ns = 0;
   int64_t monotonic_ns = 0;
   // Made when it is first told, as in a storm there may be nobody to tell.

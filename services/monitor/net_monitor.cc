@@ -1,52 +1,23 @@
 #include "services/monitor/net_monitor.h"
 
 #include <algorithm>
-#include <map>
-
-#include "services/monitor/link_stats.h"
 
 namespace ipcrpc::monitor {
-namespace {
 
-constexpr std::chrono::milliseconds kRefreshInterval{100};
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const Options& options,
-                                                              std::function<void(const absl::Status&)> report) {
-  std::unique_ptr<NetMonitor> monitor(new NetMonitor(options.store));
-  if (absl::Status status = monitor->Open(options); !status.ok()) return status;
-  for (auto& space : monitor->spaces_) {
-    space->thread = std::make_unique<NetCollectorThread>(space->collector.get(), report);
-  }
+absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const NetStore::Options& options, const OpenSource& open) {
+  std::unique_ptr<NetMonitor> monitor(new NetMonitor(options));
+  auto source = open(&monitor->store_);
+  if (!source.ok()) return source.status();
+  monitor->source_ = *std::move(source);
   return monitor;
 }
 
-absl::Status NetMonitor::Open(const Options& options) {
-  spaces_.push_back(std::make_unique<Space>(OpenNetns()));
-  for (const std::string& name : options.netns) {
-    auto opened = FindNetns(name);
-    if (!opened.ok()) return opened.status();
-    store_.AddNetns(opened->netns);
-    spaces_.push_back(std::make_unique<Space>(*std::move(opened)));
-  }
-  const NameTables names = NameTables::Load();
-  for (size_t number = 0; number < spaces_.size(); ++number) {
-    Space& space = *spaces_[number];
-    NetCollector::Options collector_options = options.collector;
-    collector_options.netns = number == 0 ? nullptr : &space.netns;
-    collector_options.netns_number = number;
-    auto collector = NetCollector::Open(&store_, names, collector_options);
-    if (!collector.ok()) return collector.status();
-    space.collector = *std::move(collector);
-  }
-  return absl::OkStatus();
+absl::StatusOr<std::unique_ptr<NetMonitor>> NetMonitor::Start(const Options& options,
+                                                              std::function<void(const absl::Status&)> report) {
+  return Start(options.store, [&](NetStore* store) { return LocalNetwork::Open(store, options, report); });
 }
 
-NetMonitor::~NetMonitor() {
-  Shutdown();
-  for (auto& space : spaces_) space->thread.reset();
-}
+NetMonitor::~NetMonitor() { Shutdown(); }
 
 template <typename Request>
 absl::Status NetMonitor::RefreshFor(const Request& request, const std::function<bool(const std::string& netns)>& wanted) {
@@ -54,20 +25,11 @@ absl::Status NetMonitor::RefreshFor(const Request& request, const std::function<
   if (!kinds.empty() && std::find(kinds.begin(), kinds.end(), v1::NetObject::NEIGHBOR) == kinds.end()) {
     return absl::OkStatus();
   }
-  for (auto& space : spaces_) {
-    if (!wanted(space->netns.netns.name())) continue;
-    if (absl::Status status = Refresh(*space); !status.ok()) return status;
+  std::vector<size_t> numbers;
+  for (size_t number = 0; number < store_.netns_count(); ++number) {
+    if (wanted(store_.netns(number).name())) numbers.push_back(number);
   }
-  return absl::OkStatus();
-}
-
-// Whoever comes while another reads waits, and has what the other has read.
-absl::Status NetMonitor::Refresh(Space& space) {
-  std::lock_guard lock(space.refresh_mu);
-  if (NetCollector::Clock::now() < space.next_refresh) return absl::OkStatus();
-  absl::Status status = space.collector->RefreshNeighbors();
-  space.next_refresh = NetCollector::Clock::now() + kRefreshInterval;
-  return status;
+  return numbers.empty() ? absl::OkStatus() : source_->RefreshNeighbors(numbers);
 }
 
 absl::StatusOr<v1::ListReply> NetMonitor::List(const v1::ListRequest& request) {
@@ -78,59 +40,22 @@ absl::StatusOr<v1::ListReply> NetMonitor::List(const v1::ListRequest& request) {
   return store_.List(request);
 }
 
-absl::StatusOr<v1::LinkStatsReply> NetMonitor::LinkStats(const v1::LinkStatsRequest& request) {
-  v1::ListRequest links;
-  links.add_kinds(v1::NetObject::LINK);
-  *links.mutable_dev() = request.dev();
-  links.set_netns(request.netns());
-  const absl::StatusOr<v1::ListReply> list = store_.List(links);
-  if (!list.ok()) return list.status();
-  std::map<uint32_t, std::string> names;
-  for (const v1::Link& link : list->links()) names[link.ifindex()] = link.ifname();
-
-  // It is there, as its list was.
-  Space& space = **std::find_if(spaces_.begin(), spaces_.end(),
-                                [&](const auto& one) { return one->netns.netns.name() == request.netns(); });
-  std::lock_guard lock(space.stats_mu);
-  if (!space.stats_query) {
-    const auto open = [&]() -> absl::Status {
-      auto query = NetlinkQuery::Open();
-      if (query.ok()) space.stats_query = *std::move(query);
-      return query.status();
-    };
-    absl::Status status = space.netns.fd.get() < 0 ? open() : InNetns(space.netns, open);
-    if (!status.ok()) return status;
+absl::Status NetMonitor::Configure(const NetSettings& settings) {
+  constexpr std::chrono::hours kMax{24 * 366};
+  if (settings.verify_interval < kMax.zero() || settings.verify_interval > kMax) {
+    return absl::InvalidArgumentError("the verify interval must be from 0 to 366 days");
   }
-  v1::LinkStatsReply reply;
-  Change now;
-  Stamp(&now);
-  reply.mutable_time()->set_seconds(now.realtime_ns / 1'000'000'000);
-  reply.mutable_time()->set_nanos(static_cast<int32_t>(now.realtime_ns % 1'000'000'000));
-  reply.set_monotonic_ns(static_cast<uint64_t>(now.monotonic_ns));
-  *reply.mutable_netns() = list->netns();
-  if (absl::Status status = ReadLinkStats(&*space.stats_query, names, reply.mutable_links()); !status.ok()) return status;
-  return reply;
+  return source_->Configure(settings);
+}
+
+absl::StatusOr<v1::LinkStatsReply> NetMonitor::LinkStats(const v1::LinkStatsRequest& request) {
+  return source_->LinkStats(request);
 }
 
 v1::StatsReply NetMonitor::Stats() const {
   v1::StatsReply reply;
   *reply.mutable_history() = store_.range();
-  for (size_t number = 0; number < spaces_.size(); ++number) {
-    const NetCollector::Stats stats = spaces_[number]->collector->stats();
-    v1::CollectorStats* out = reply.add_collectors();
-    *out->mutable_netns() = store_.netns(number);
-    out->set_messages(stats.messages);
-    out->set_malformed(stats.malformed);
-    out->set_foreign(stats.foreign);
-    out->set_overruns(stats.overruns);
-    out->set_relists(stats.relists);
-    out->set_dumps(stats.dumps);
-    out->set_interrupted(stats.interrupted);
-    out->set_gets(stats.gets);
-    out->set_verifies(stats.verifies);
-    out->set_verify_found(stats.verify_found);
-    out->set_buffer_bytes(static_cast<uint64_t>(spaces_[number]->collector->buffer_bytes()));
-  }
+  for (v1::CollectorStats& stats : source_->Stats()) *reply.add_collectors() = std::move(stats);
   return reply;
 }
 

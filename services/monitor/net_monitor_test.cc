@@ -123,8 +123,8 @@ TEST_F(NetMonitorTest, VerifyingFindsWhatNobodyAnnounced) {
       break;
     }
   }
-  EXPECT_GE(monitor->stats().verifies, 1u);
-  EXPECT_GE(monitor->stats().verify_found, 1u);
+  EXPECT_GE(monitor->Stats().collectors(0).verifies(), 1u);
+  EXPECT_GE(monitor->Stats().collectors(0).verify_found(), 1u);
 }
 
 TEST_F(NetMonitorTest, ABufferThatIsTooSmallIsAWarning) {

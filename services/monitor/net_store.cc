@@ -106,9 +106,31 @@ uint64_t NetStore::revision() const {
   return history_.revision();
 }
 
-bool NetStore::AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const {
+NetStore::Position NetStore::position() const {
+  std::lock_guard lock(mu_);
+  return PositionLocked();
+}
+
+bool NetStore::AwaitChange(const Position& position, std::stop_token stop, SteadyTime deadline) const {
   std::unique_lock lock(mu_);
-  return changed_.wait_until(lock, std::move(stop), deadline, [&] { return history_.revision() != revision; });
+  return changed_.wait_until(lock, std::move(stop), deadline, [&] { return closed_ || PositionLocked() != position; });
+}
+
+NetStore::News NetStore::NewsSince(std::optional<uint64_t> revision, size_t changes_max) const {
+  News news;
+  std::lock_guard lock(mu_);
+  news.position = PositionLocked();
+  for (const auto& space : spaces_) news.marks.push_back({space->consistent(), space->stale});
+  if (!revision || *revision < history_.oldest() || *revision > history_.revision()) {
+    news.state.emplace();
+    for (const auto& space : spaces_) news.state->push_back(space->table.objects());
+    return news;
+  }
+  for (; *revision < history_.revision() && news.changes.size() < changes_max; ++*revision) {
+    news.changes.push_back(history_.At(*revision + 1));
+  }
+  news.position.revision = *revision;
+  return news;
 }
 
 void NetStore::Close() {
@@ -186,6 +208,7 @@ absl::StatusOr<v1::ListReply> NetStore::List(const v1::ListRequest& request) {
   std::unique_lock lock(mu_);
   DropExpired();
   list.consistent = spaces_[*netns]->consistent();
+  list.stale = spaces_[*netns]->stale;
   list.revision = request.has_revision() ? request.revision() : history_.revision();
   absl::StatusOr<std::vector<ObjectPtr>> objects = ObjectsAt(list.revision, *netns, *filter, &lock);
   if (!objects.ok()) return objects.status();
@@ -232,6 +255,7 @@ v1::ListReply NetStore::Page(HeldList* held, size_t offset, uint32_t page_size) 
   v1::ListReply reply;
   reply.set_revision(held->revision);
   reply.set_consistent(held->consistent);
+  if (held->stale) reply.set_stale(true);
   *reply.mutable_netns() = netns(held->netns);
   size_t end = page_size == 0 ? held->objects.size() : std::min(held->objects.size(), offset + page_size);
   for (size_t i = offset; i < end; ++i) AddTo(*held->objects[i], &reply);
@@ -256,10 +280,10 @@ NetStore::Writer::Writer(NetStore* store, size_t netns)
       emit_([store, netns](Difference difference) {
         if (store->spaces_[netns]->loaded) store->Record(netns, std::move(difference));
       }),
-      revision_before_(store->history_.revision()) {}
+      before_(store->PositionLocked()) {}
 
 NetStore::Writer::~Writer() {
-  bool news = store_->history_.revision() != revision_before_;
+  const bool news = store_->PositionLocked() != before_;
   lock_.unlock();
   if (!news) return;
   store_->changed_.notify_all();
@@ -277,21 +301,39 @@ void NetStore::Writer::Replace(Replacement replacement, std::optional<bool> cons
   space.table.Replace(std::move(replacement), emit_, &suspects_);
   if (!consistent) return;
   if (!*consistent) {
-    space.doubts.insert(prefix);
+    store_->Doubt(space, prefix);
   } else if (space.doubts.erase(prefix) != 0 && space.consistent() && space.loaded) {
     // Who was told that it is not learns that now it is.
     store_->Record(netns_, {v1::NetEvent::RESYNC, nullptr, nullptr, {}, "", ""});
   }
 }
 
-void NetStore::Writer::Overrun() {
-  store_->spaces_[netns_]->in_gap = true;
+void NetStore::Writer::Put(const std::string& key, v1::NetObject object, const std::string& old_key) {
+  store_->spaces_[netns_]->table.Put(key, std::move(object), old_key, emit_);
+}
+
+void NetStore::Writer::Erase(const std::string& key) { store_->spaces_[netns_]->table.Erase(key, emit_); }
+
+void NetStore::Writer::SetDoubt(bool doubt) {
+  Space& space = *store_->spaces_[netns_];
+  if (doubt) {
+    store_->Doubt(space, "");
+  } else if (space.doubts.erase("") != 0) {
+    ++store_->marks_;
+  }
+}
+
+void NetStore::Writer::Overrun(bool stale) {
+  Space& space = *store_->spaces_[netns_];
+  space.in_gap = true;
+  space.stale = stale;
   store_->Record(netns_, {v1::NetEvent::OVERRUN, nullptr, nullptr, {}, "", ""});
 }
 
 void NetStore::Writer::Resync() {
   Space& space = *store_->spaces_[netns_];
   space.in_gap = false;
+  space.stale = false;
   store_->Record(netns_, {v1::NetEvent::RESYNC, nullptr, nullptr, {}, "", ""}, space.consistent());
 }
 
@@ -302,8 +344,13 @@ void NetStore::Record(size_t netns, Difference difference, bool consistent) {
   change.netns = netns;
   change.difference = std::move(difference);
   change.consistent = consistent;
+  change.stale = change.difference.now == nullptr && spaces_[netns]->stale;
   Stamp(&change);
   history_.Add(std::move(change));
+}
+
+void NetStore::Doubt(Space& space, const std::string& prefix) {
+  if (space.doubts.insert(prefix).second) ++marks_;
 }
 
 const EventPtr& NetStore::EventLocked(uint64_t revision) {

@@ -61,13 +61,38 @@ class NetStore {
   absl::StatusOr<std::unique_ptr<NetWatcher>> Watch(const v1::WatchRequest& request);
 
   uint64_t revision() const;
+  // Changes with every event, and with what lists say of themselves (consistent, stale).
+  struct Position {
+    uint64_t revision = 0;
+    uint64_t marks = 0;
+    bool operator==(const Position&) const = default;
+  };
+  Position position() const;
   // What a Watch can go on from.
   v1::RevisionRange range() const;
   // Of the namespace with that number.
   const v1::NetNs& netns(size_t number) const { return spaces_[number]->netns; }
 
-  // Waits until revision() is another. False: it was not by then, or `stop` was requested.
-  bool AwaitChange(uint64_t revision, std::stop_token stop, SteadyTime deadline) const;
+  // Waits until position() is another, or the store is closed. False: it was not by then, or `stop` was requested.
+  bool AwaitChange(const Position& position, std::stop_token stop, SteadyTime deadline) const;
+  bool closed() const { return closed_; }
+
+  size_t netns_count() const { return spaces_.size(); }
+
+  // What a replica is made from.
+  struct News {
+    Position position;
+    struct Mark {
+      bool consistent, stale;
+    };
+    std::vector<Mark> marks;  // by number of the namespace
+    // The changes after the revision asked for, oldest first, `position` being behind them; or, where they are not all
+    // kept, the state, by number of the namespace.
+    std::vector<ChangePtr> changes;
+    std::optional<std::vector<ObjectMap>> state;
+  };
+  // So many changes at most. Absent: nothing was taken in so far.
+  News NewsSince(std::optional<uint64_t> revision, size_t changes_max) const;
 
   // Ends all watchers, now and later, with UNAVAILABLE. For shutdown.
   void Close();
@@ -75,6 +100,10 @@ class NetStore {
   // For the writer, which alone changes that namespace: see NetTable. Readers go on meanwhile.
   Replacement Compare(size_t netns, std::string_view prefix, std::vector<NetItem> items) const {
     return spaces_[netns]->table.Compare(prefix, std::move(items));
+  }
+  // The same for the writer of a replica.
+  ObjectTable::Unlike CompareAll(size_t netns, std::vector<KeyedObject> objects) const {
+    return spaces_[netns]->table.CompareAll(std::move(objects));
   }
 
   // The writer's side. Between construction and destruction readers wait; watchers are woken once, after
@@ -90,9 +119,18 @@ class NetStore {
     // `consistent` false: the list is of no one moment. Until the same prefix is replaced by one that is, so is
     // the state. Absent: a piece of a list, whose last one says it.
     void Replace(Replacement replacement, std::optional<bool> consistent = true);
-    // Events of their own: notifications were lost; state and kernel agree again.
-    void Overrun();
+    // Of a replica, beside or instead of the two above: see ObjectTable.
+    void Put(const std::string& key, v1::NetObject object, const std::string& old_key = "");
+    void Erase(const std::string& key);
+    // Whether the store that this is a replica of calls its state one of no one moment. No event.
+    void SetDoubt(bool doubt);
+    // Events of their own: notifications were lost, or (stale) nobody listens to them; state and kernel agree again.
+    void Overrun(bool stale = false);
     void Resync();
+    // What was told last.
+    bool in_gap() const { return store_->spaces_[netns_]->in_gap; }
+    bool stale() const { return store_->spaces_[netns_]->stale; }
+    bool loaded() const { return store_->spaces_[netns_]->loaded; }
     // Until then what is taken in is the initial state: no events, no history.
     void FinishInitialLoad();
 
@@ -104,7 +142,7 @@ class NetStore {
     std::unique_lock<std::mutex> lock_;
     const NetTable::Emit emit_;
     Suspects suspects_;
-    const uint64_t revision_before_;
+    const Position before_;
   };
 
  private:
@@ -117,6 +155,8 @@ class NetStore {
     bool loaded = false;
     // Between OVERRUN and RESYNC.
     bool in_gap = false;
+    // In a gap, as nobody listens.
+    bool stale = false;
     // Key prefixes of what was read while it changed.
     std::set<std::string> doubts;
     bool consistent() const { return !in_gap && doubts.empty(); }
@@ -134,6 +174,7 @@ class NetStore {
     uint64_t id = 0;
     uint64_t revision = 0;
     bool consistent = true;
+    bool stale = false;
     size_t netns = 0;
     std::vector<ObjectPtr> objects;
     std::string request;  // without its page token, serialised.
@@ -148,6 +189,8 @@ class NetStore {
   v1::ListReply Page(HeldList* held, size_t offset, uint32_t page_size);
   void DropExpired();
   void Record(size_t netns, Difference difference, bool consistent = true);
+  void Doubt(Space& space, const std::string& prefix);
+  Position PositionLocked() const { return {history_.revision(), marks_}; }
   const EventPtr& EventLocked(uint64_t revision);
   v1::RevisionRange RangeLocked() const;
   absl::Status OutOfRange(const char* what, uint64_t revision) const;
@@ -163,6 +206,7 @@ class NetStore {
   mutable std::condition_variable_any changed_;
   // Guarded by mu_.
   NetHistory history_;
+  uint64_t marks_ = 0;
   std::weak_ptr<const State> state_;
   std::list<HeldList> held_;
   uint64_t next_list_id_;

@@ -6,8 +6,6 @@
 
 #include <algorithm>
 
-#include <google/protobuf/util/message_differencer.h>
-
 #include "services/monitor/key.h"
 
 namespace ipcrpc::monitor {
@@ -15,27 +13,6 @@ namespace {
 
 // The flags of a link on which the state of routes depends.
 constexpr uint32_t kCarrierFlags = IFF_UP | IFF_RUNNING | IFF_LOWER_UP;
-
-bool Same(const v1::NetObject& a, const v1::NetObject& b) { return a.SerializeAsString() == b.SerializeAsString(); }
-
-// The message inside the oneof.
-const google::protobuf::Message& Inner(const v1::NetObject& object) {
-  const auto* reflection = object.GetReflection();
-  const auto* field = reflection->GetOneofFieldDescriptor(object, object.GetDescriptor()->oneof_decl(0));
-  return reflection->GetMessage(object, field);
-}
-
-std::vector<std::string> ChangedFields(const v1::NetObject& old, const v1::NetObject& now) {
-  const google::protobuf::Message& a = Inner(old);
-  const google::protobuf::Message& b = Inner(now);
-  google::protobuf::util::MessageDifferencer differencer;
-  std::vector<std::string> names;
-  for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
-    const auto* field = a.GetDescriptor()->field(i);
-    if (!differencer.CompareWithFields(a, b, {field}, {field})) names.push_back(field->json_name());
-  }
-  return names;
-}
 
 int FamilyOf(std::string_view key) { return static_cast<unsigned char>(key[1]); }
 
@@ -70,12 +47,6 @@ void NetTable::Apply(ParsedMessage message, const Emit& emit, Suspects* suspects
   }
   AfterLinks(emit);
   if (IsKind(key, v1::NetObject::RULE)) CheckGotos(FamilyOf(key), emit);
-}
-
-void NetTable::Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const {
-  for (auto entry = objects_.lower_bound(KindPrefix(kind)); entry != objects_.end() && IsKind(entry->first, kind); ++entry) {
-    out->push_back(entry->second);
-  }
 }
 
 // What a message about a route means for the table. IPv6 routes with gateways to one destination are ways
@@ -193,8 +164,7 @@ void NetTable::Update(Iterator entry, v1::NetObject object, const Emit& emit, st
   Unrefer(entry);
   entry->second = std::make_shared<const v1::NetObject>(std::move(object));
   Refer(entry);
-  emit({v1::NetEvent::CHANGED, entry->second, old, ChangedFields(*old, *entry->second), entry->first,
-        std::move(old_key)});
+  TellChanged(entry, std::move(old), std::move(old_key), emit);
 }
 
 void NetTable::Remove(Iterator entry, const Emit& emit, Suspects* suspects) {

@@ -10,27 +10,14 @@
 #include <utility>
 #include <vector>
 
-#include "ipcrpc/monitor/v1/net_events.pb.h"
+#include "services/monitor/object_table.h"
 #include "services/monitor/parse.h"
 #include "services/monitor/resolve.h"
 
-// The kernel's objects as they are known now, kept by key: applies single messages and whole dumps, and
-// tells each difference once. It knows nothing of threads, time, revisions or sockets.
+// The kernel's objects as they are known now, kept by key: applies single messages and whole dumps. It knows nothing of
+// sockets.
 
 namespace ipcrpc::monitor {
-
-using ObjectPtr = std::shared_ptr<const v1::NetObject>;
-
-// One difference. `now` is the object (as last seen when REMOVED); `old` and `changed` only with CHANGED.
-struct Difference {
-  v1::NetEvent::Action action;
-  ObjectPtr now;
-  ObjectPtr old;
-  std::vector<std::string> changed;
-  // Where the object is, and where it was before it turned into another (else empty).
-  std::string key;
-  std::string old_key;
-};
 
 // What must be read again, because the kernel changes it without a word or in a way that one message
 // does not say.
@@ -56,10 +43,8 @@ std::vector<Replacement> Pieces(Replacement replacement, size_t size_max);
 std::string KindPrefix(v1::NetObject::Kind kind);
 std::string FamilyPrefix(v1::NetObject::Kind kind, int family);
 
-class NetTable {
+class NetTable : public ObjectTable {
  public:
-  using Emit = std::function<void(Difference)>;
-
   // Takes in one notification.
   void Apply(ParsedMessage message, const Emit& emit, Suspects* suspects);
 
@@ -68,14 +53,8 @@ class NetTable {
   Replacement Compare(std::string_view prefix, std::vector<NetItem> items) const;
   void Replace(Replacement replacement, const Emit& emit, Suspects* suspects);
 
-  // Appends those of a kind, in their order.
-  void Collect(v1::NetObject::Kind kind, std::vector<ObjectPtr>* out) const;
-  // Ordered by kind, family and key.
-  const std::map<std::string, ObjectPtr>& objects() const { return objects_; }
-
  private:
-  using Iterator = std::map<std::string, ObjectPtr>::iterator;
-  using Entry = std::map<std::string, ObjectPtr>::value_type;
+  using Entry = ObjectMap::value_type;
   struct EntryLess {
     bool operator()(const Entry* a, const Entry* b) const { return a->first < b->first; }
   };
@@ -101,7 +80,6 @@ class NetTable {
   bool HasPrefix(std::string_view prefix) const;
   std::vector<Iterator> Range(std::string_view prefix);
 
-  std::map<std::string, ObjectPtr> objects_;
   LinkTable links_;
   std::unordered_map<uint32_t, uint32_t> link_flags_;
   // The objects that refer to an interface index, by their places in objects_; only those that some do.

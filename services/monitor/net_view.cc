@@ -44,6 +44,7 @@ absl::Status NetView::Apply(const v1::NetEvent& event) {
       return absl::OkStatus();
     case v1::NetEvent::REMOVED: return filter_.Passes(now) ? Take(event, now) : absl::OkStatus();
     case v1::NetEvent::OVERRUN:
+      stale_ = event.stale();
       if (event.missed() == 0) return absl::OkStatus();
       missed_ += event.missed();
       objects_.clear();
@@ -54,10 +55,12 @@ absl::Status NetView::Apply(const v1::NetEvent& event) {
     case v1::NetEvent::RESYNC:
       complete_ |= std::exchange(restarting_, false);
       consistent_ = event.consistent();
+      stale_ = event.stale();
       return absl::OkStatus();
     case v1::NetEvent::BOOKMARK:
       complete_ = true;
       consistent_ = event.consistent();
+      stale_ = event.stale();
       return absl::OkStatus();
     default: return absl::OkStatus();  // of a newer daemon
   }

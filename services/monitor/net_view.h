@@ -31,6 +31,8 @@ class NetView {
   bool complete() const { return complete_; }
   // What the last BOOKMARK or RESYNC said.
   bool consistent() const { return consistent_; }
+  // Nobody listens to the kernel, as the stream said last.
+  bool stale() const { return stale_; }
   // Changes that were not told to this watcher, as the daemon counted them.
   uint64_t missed() const { return missed_; }
 
@@ -57,6 +59,7 @@ class NetView {
   bool complete_ = false;
   bool restarting_ = false;
   bool consistent_ = true;
+  bool stale_ = false;
   uint64_t missed_ = 0;
 };
 

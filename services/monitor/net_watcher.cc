@@ -63,7 +63,7 @@ void NetWatcher::BeginState(v1::NetEvent::Action end) {
   state_ = store_->StateLocked();
   state_netns_ = state_index_ = 0;
   state_end_ = end;
-  consistent_ = AllConsistent();
+  NoteMarks();
   told_ = state_->revision;
 }
 
@@ -99,15 +99,20 @@ void NetWatcher::Fill() {
     BeginState(v1::NetEvent::RESYNC);
     return;
   }
-  consistent_ = AllConsistent();
   const bool first = !bookmark_told_;
   const uint64_t end = first ? bookmark_at_ : history.revision();
   while (told_ < end && ready_.size() < kBatch) {
     const Change& change = *history.At(++told_);
     if (!spaces_[change.netns]) continue;
+    if (change.difference.now == nullptr) {
+      consistent_ = change.difference.action == v1::NetEvent::RESYNC && change.consistent;
+      stale_ = change.stale;
+    }
     if (change.difference.now != nullptr && !filter_.Passes(*change.difference.now, change.difference.old.get())) continue;
     ready_.push_back(store_->EventLocked(told_));
   }
+  // What is said without an event, and of several namespaces.
+  if (told_ == history.revision()) NoteMarks();
   if (first ? told_ == bookmark_at_
             : bookmark_interval_.count() != 0 && told_ != bookmarked_ &&
                   std::chrono::steady_clock::now() >= next_bookmark_) {
@@ -115,11 +120,14 @@ void NetWatcher::Fill() {
   }
 }
 
-bool NetWatcher::AllConsistent() const {
+void NetWatcher::NoteMarks() {
+  consistent_ = true;
+  stale_ = false;
   for (size_t number = 0; number < spaces_.size(); ++number) {
-    if (spaces_[number] && !store_->spaces_[number]->consistent()) return false;
+    if (!spaces_[number]) continue;
+    consistent_ &= store_->spaces_[number]->consistent();
+    stale_ |= store_->spaces_[number]->stale;
   }
-  return true;
 }
 
 EventPtr NetWatcher::Mark(v1::NetEvent::Action action, uint64_t revision, size_t netns) {
@@ -127,6 +135,7 @@ EventPtr NetWatcher::Mark(v1::NetEvent::Action action, uint64_t revision, size_t
   change.revision = revision;
   change.difference.action = action;
   change.consistent = consistent_;
+  change.stale = stale_;
   Stamp(&change);
   return std::make_shared<const v1::NetEvent>(EventOf(change, store_->netns(netns)));
 }

@@ -44,7 +44,8 @@ class NetWatcher {
   // With the store's lock held.
   void BeginState(v1::NetEvent::Action end);
   void Fill();
-  bool AllConsistent() const;
+  // What its namespaces' lists say of themselves now.
+  void NoteMarks();
   // Of its own, not of the history.
   EventPtr Mark(v1::NetEvent::Action action, uint64_t revision, size_t netns);
   EventPtr Bookmark();
@@ -61,7 +62,9 @@ class NetWatcher {
   std::shared_ptr<const NetStore::State> state_;
   size_t state_netns_ = 0, state_index_ = 0;
   v1::NetEvent::Action state_end_ = v1::NetEvent::BOOKMARK;
+  // As of told_.
   bool consistent_ = true;
+  bool stale_ = false;
   // Everything up to this revision is in ready_ or has been told, once the state has.
   uint64_t told_ = 0;
   // The first BOOKMARK comes after this one; later ones when they are due.

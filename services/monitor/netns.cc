@@ -37,8 +37,9 @@ std::optional<int32_t> NumberOf(int fd) {
 
 }  // namespace
 
-absl::StatusOr<OpenNetns> FindNetns(const std::string& name) {
-  const std::string path = PathOf(name);
+absl::StatusOr<OpenNetns> FindNetns(const NetnsPlace& place) {
+  const std::string& name = place.name;
+  const std::string path = place.path.empty() ? PathOf(name) : place.path;
   OpenNetns found{OwnedFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), {}};
   if (found.fd.get() < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the network namespace '", name, "' at ", path));

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,9 +21,15 @@ struct OpenNetns {
   v1::NetNs netns;
 };
 
+// A name, and where that is if its name does not say it.
+struct NetnsPlace {
+  NetnsPlace(std::string of, std::string at = "") : name(std::move(of)), path(std::move(at)) {}  // a name is one
+  std::string name, path;
+};
+
 // `name`: one that `ip netns` knows (/run/netns/NAME), or a path with a slash (/proc/PID/ns/net).
 // NOT_FOUND, PERMISSION_DENIED: it cannot be opened; INVALID_ARGUMENT: it is no network namespace.
-absl::StatusOr<OpenNetns> FindNetns(const std::string& name);
+absl::StatusOr<OpenNetns> FindNetns(const NetnsPlace& place);
 
 // Runs it in that namespace, on a thread of its own that ends with it. Sockets opened there stay there.
 absl::Status InNetns(const OpenNetns& netns, const std::function<absl::Status()>& run);

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 namespace ipcrpc::monitor {
 namespace {
@@ -98,6 +101,30 @@ void NetRates(const v1::StatusReply& before, const v1::StatusReply& now, double 
   }
 }
 
+// What tells a process from all others, also from a later one of the same number.
+std::pair<uint32_t, uint64_t> IdentityOf(const v1::Process& process) { return {process.pid(), process.start_ms()}; }
+
+// Fills in the processors used since, and picks the `count` that used most.
+void PickTop(std::vector<v1::Process> processes, const v1::StatusReading* before, double seconds, size_t count,
+             v1::StatusReply* out) {
+  std::map<std::pair<uint32_t, uint64_t>, uint64_t> known;
+  if (before != nullptr && seconds > 0) {
+    for (const v1::Process& process : before->processes()) known[IdentityOf(process)] = process.cpu_ms();
+    for (v1::Process& process : processes) {
+      // What is new since has used all of it since.
+      const auto was = known.find(IdentityOf(process));
+      const uint64_t then = was == known.end() ? 0 : std::min(was->second, process.cpu_ms());
+      process.set_cpu(static_cast<double>(process.cpu_ms() - then) / 1000 / seconds);
+    }
+  }
+  const auto more = [](const v1::Process& a, const v1::Process& b) {
+    return std::make_tuple(a.cpu(), a.cpu_ms(), b.pid()) > std::make_tuple(b.cpu(), b.cpu_ms(), a.pid());
+  };
+  count = std::min(count, processes.size());
+  std::partial_sort(processes.begin(), processes.begin() + static_cast<long>(count), processes.end(), more);
+  for (size_t i = 0; i < count; ++i) *out->add_processes() = std::move(processes[i]);
+}
+
 }  // namespace
 
 v1::Rates RatesBetween(const v1::StatusReply& before, const v1::StatusReply& now) {
@@ -114,6 +141,13 @@ v1::Rates RatesBetween(const v1::StatusReply& before, const v1::StatusReply& now
     rates.set_cgroup_cpu(static_cast<double>(is.cpu_usage_us() - was.cpu_usage_us()) / 1e6 / seconds);
   }
   return rates;
+}
+
+v1::StatusReply StatusOf(const v1::StatusReading& reading, const v1::StatusReading* before, uint32_t top_processes) {
+  v1::StatusReply reply = reading.status();
+  if (before != nullptr) *reply.mutable_rates() = RatesBetween(before->status(), reply);
+  PickTop({reading.processes().begin(), reading.processes().end()}, before, reply.rates().seconds(), top_processes, &reply);
+  return reply;
 }
 
 }  // namespace ipcrpc::monitor

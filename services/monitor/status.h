@@ -14,4 +14,9 @@ inline Status ToStatus(const absl::Status& status) {
   return Status(static_cast<StatusCode>(status.code()), std::string(status.message()), DetailsOf(status));
 }
 
+// The other way; details are left out.
+inline absl::Status FromStatus(const Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
 }  // namespace ipcrpc::monitor

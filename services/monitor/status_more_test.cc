@@ -127,9 +127,9 @@ class StatusTreeTest : public testing::Test {
     std::ofstream(root_ + path) << text;
   }
   v1::StatusReply Read(const v1::GetStatusRequest& request) const {
-    auto reply = SystemReader(root_).Read(request);
-    EXPECT_TRUE(reply.ok()) << reply.status();
-    return reply.ok() ? *std::move(reply) : v1::StatusReply();
+    auto reading = SystemReader(root_).Read(request);
+    EXPECT_TRUE(reading.ok()) << reading.status();
+    return reading.ok() ? reading->status() : v1::StatusReply();
   }
   std::string root_;
 };
@@ -223,21 +223,22 @@ TEST(SystemReaderMoreTest, TheProcessThatComputesIsTheFirst) {
   request.add_sections(v1::CPU);
   request.set_top_processes(1000);
   const SystemReader reader;
-  SystemReader::Before before;
-  ASSERT_TRUE(reader.Read(request, nullptr, &before).ok());
-  EXPECT_FALSE(before.reply.has_rates());
+  const auto before = reader.Read(request);
+  ASSERT_TRUE(before.ok());
+  EXPECT_FALSE(StatusOf(*before, nullptr, 0).has_rates());
   double cpu = 0, more = 0;
   for (int attempt = 0; attempt < 100 && cpu <= 0.05; ++attempt) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    auto now = reader.Read(request, &before, nullptr);
-    ASSERT_TRUE(now.ok());
-    EXPECT_GE(now->rates().seconds(), 0.1);
-    EXPECT_GT(now->rates().cpu().busy(), 0);
-    for (int i = 0; i + 1 < now->processes_size(); ++i) EXPECT_GE(now->processes(i).cpu(), now->processes(i + 1).cpu());
-    for (const v1::Process& process : now->processes()) {
+    const auto reading = reader.Read(request);
+    ASSERT_TRUE(reading.ok());
+    const v1::StatusReply now = StatusOf(*reading, &*before, request.top_processes());
+    EXPECT_GE(now.rates().seconds(), 0.1);
+    EXPECT_GT(now.rates().cpu().busy(), 0);
+    for (int i = 0; i + 1 < now.processes_size(); ++i) EXPECT_GE(now.processes(i).cpu(), now.processes(i + 1).cpu());
+    for (const v1::Process& process : now.processes()) {
       if (process.pid() != static_cast<uint32_t>(busy)) continue;
       cpu = process.cpu();
-      more = process.cpu() * now->rates().seconds() - static_cast<double>(process.cpu_ms()) / 1000;
+      more = process.cpu() * now.rates().seconds() - static_cast<double>(process.cpu_ms()) / 1000;
       EXPECT_EQ(process.parent_pid(), static_cast<uint32_t>(getpid()));
       EXPECT_EQ(process.uid(), getuid());
     }
@@ -247,8 +248,7 @@ TEST(SystemReaderMoreTest, TheProcessThatComputesIsTheFirst) {
   EXPECT_LE(cpu, 1.3);    // one thread; the kernel counts in ticks
   kill(busy, SIGKILL);
   waitpid(busy, nullptr, 0);
-  request.set_top_processes(3);
-  EXPECT_EQ(reader.Read(request)->processes_size(), 3);
+  EXPECT_EQ(StatusOf(*before, nullptr, 3).processes_size(), 3);
 }
 
 }  // namespace

@@ -11,16 +11,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <map>
 #include <set>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "services/monitor/parse_proc.h"
-#include "services/monitor/rates.h"
 #include "services/monitor/text.h"
 
 namespace ipcrpc::monitor {
@@ -81,30 +78,6 @@ absl::StatusOr<nanoseconds> Checked(const char* field, const google::protobuf::D
 
 constexpr nanoseconds kLeast = std::chrono::milliseconds(10);
 
-// What tells a process from all others, also from a later one of the same number.
-std::pair<uint32_t, uint64_t> IdentityOf(const v1::Process& process) { return {process.pid(), process.start_ms()}; }
-
-// Fills in the processors used since, and picks the `count` that used most.
-void PickTop(std::vector<v1::Process> processes, const std::vector<v1::Process>* before, double seconds, size_t count,
-             v1::StatusReply* out) {
-  std::map<std::pair<uint32_t, uint64_t>, uint64_t> known;
-  if (before != nullptr && seconds > 0) {
-    for (const v1::Process& process : *before) known[IdentityOf(process)] = process.cpu_ms();
-    for (v1::Process& process : processes) {
-      // What is new since has used all of it since.
-      const auto was = known.find(IdentityOf(process));
-      const uint64_t then = was == known.end() ? 0 : std::min(was->second, process.cpu_ms());
-      process.set_cpu(static_cast<double>(process.cpu_ms() - then) / 1000 / seconds);
-    }
-  }
-  const auto more = [](const v1::Process& a, const v1::Process& b) {
-    return std::make_tuple(a.cpu(), a.cpu_ms(), b.pid()) > std::make_tuple(b.cpu(), b.cpu_ms(), a.pid());
-  };
-  count = std::min(count, processes.size());
-  std::partial_sort(processes.begin(), processes.begin() + static_cast<long>(count), processes.end(), more);
-  for (size_t i = 0; i < count; ++i) *out->add_processes() = std::move(processes[i]);
-}
-
 }  // namespace
 
 absl::StatusOr<nanoseconds> WatchInterval(const v1::WatchStatusRequest& request) {
@@ -116,8 +89,7 @@ absl::StatusOr<nanoseconds> RatesInterval(const v1::GetStatusRequest& request) {
   return Checked("rates_over", request.rates_over(), kLeast, std::chrono::minutes(1), "10 ms to one minute");
 }
 
-absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& request, const Before* before,
-                                                   Before* now) const {
+absl::StatusOr<v1::StatusReading> SystemReader::Read(const v1::GetStatusRequest& request) const {
   std::set<int> sections(request.sections().begin(), request.sections().end());
   for (int section : sections) {
     if (section == v1::STATUS_SECTION_UNSPECIFIED || !v1::StatusSection_IsValid(section)) {
@@ -128,7 +100,8 @@ absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& r
   }
   auto wanted = [&](v1::StatusSection section) { return sections.empty() || sections.count(section) != 0; };
 
-  v1::StatusReply reply;
+  v1::StatusReading reading;
+  v1::StatusReply& reply = *reading.mutable_status();
   timespec time;
   clock_gettime(CLOCK_REALTIME, &time);
   reply.mutable_time()->set_seconds(time.tv_sec);
@@ -142,21 +115,15 @@ absl::StatusOr<v1::StatusReply> SystemReader::Read(const v1::GetStatusRequest& r
   if (!request.cgroup().empty()) {
     if (absl::Status status = ReadCgroup(request.cgroup(), reply.mutable_cgroup()); !status.ok()) return status;
   }
-  if (before != nullptr) *reply.mutable_rates() = RatesBetween(before->reply, reply);
-  if (now != nullptr) now->processes.clear();
   if (request.top_processes() != 0) {
-    std::vector<v1::Process> processes = ReadProcesses();
-    if (now != nullptr) now->processes = processes;
-    PickTop(std::move(processes), before == nullptr ? nullptr : &before->processes, reply.rates().seconds(),
-            request.top_processes(), &reply);
+    for (v1::Process& process : ReadProcesses()) *reading.add_processes() = std::move(process);
   }
-  if (now != nullptr) now->reply = reply;
   if (wanted(v1::HOST)) ReadHost(reply.mutable_host());
   if (wanted(v1::MEMORY)) ReadMemory(&reply);
   if (wanted(v1::PRESSURE)) ReadPressure(&reply);
   if (wanted(v1::TEMPERATURES)) ReadTemperatures(&reply);
   if (wanted(v1::MOUNTS)) ReadMounts(&reply);
-  return reply;
+  return reading;
 }
 
 void SystemReader::ReadHost(v1::Host* out) const {

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "ipcrpc/monitor/v1/collector_control.pb.h"
 #include "ipcrpc/monitor/v1/system_status.pb.h"
+#include "services/monitor/status_source.h"
 
 namespace ipcrpc::monitor {
 
@@ -18,24 +20,12 @@ absl::StatusOr<std::chrono::nanoseconds> WatchInterval(const v1::WatchStatusRequ
 absl::StatusOr<std::chrono::nanoseconds> RatesInterval(const v1::GetStatusRequest& request);
 
 // Reads the state of the machine. Keeps nothing between calls; any thread may call.
-class SystemReader {
+class SystemReader final : public StatusSource {
  public:
   // `root` stands before the paths of files; tests give one.
   explicit SystemReader(std::string root = "") : root_(std::move(root)) {}
 
-  // The sections asked for (none = all). What this kernel lacks is absent.
-  // INVALID_ARGUMENT: a section that does not exist, a path that is none. NOT_FOUND: no such cgroup.
-  absl::StatusOr<v1::StatusReply> Read(const v1::GetStatusRequest& request) const {
-    return Read(request, nullptr, nullptr);
-  }
-
-  // What the next reading needs to know of this one, to tell what happened between.
-  struct Before {
-    v1::StatusReply reply;
-    std::vector<v1::Process> processes;  // all of them, if any were asked for
-  };
-  // With rates since `before` (null: none), and puts into `now` (null: nowhere) what the next will need.
-  absl::StatusOr<v1::StatusReply> Read(const v1::GetStatusRequest& request, const Before* before, Before* now) const;
+  absl::StatusOr<v1::StatusReading> Read(const v1::GetStatusRequest& request) const override;
 
  private:
   void ReadHost(v1::Host* out) const;

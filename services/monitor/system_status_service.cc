@@ -1,9 +1,12 @@
 #include "services/monitor/system_status_service.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
+#include "services/monitor/rates.h"
 #include "services/monitor/status.h"
+#include "services/monitor/system_reader.h"
 
 namespace ipcrpc::monitor {
 namespace {
@@ -13,18 +16,18 @@ using std::chrono::steady_clock;
 }  // namespace
 
 Status SystemStatusService::Get(ServerContext* context, const v1::GetStatusRequest* request, v1::StatusReply* reply) {
-  SystemReader::Before before;
-  const bool twice = request->has_rates_over();
-  if (twice) {
+  std::optional<v1::StatusReading> before;
+  if (request->has_rates_over()) {
     const absl::StatusOr<std::chrono::nanoseconds> interval = RatesInterval(*request);
     if (!interval.ok()) return ToStatus(interval.status());
-    const absl::StatusOr<v1::StatusReply> first = reader_.Read(*request, nullptr, &before);
+    absl::StatusOr<v1::StatusReading> first = source_->Read(*request);
     if (!first.ok()) return ToStatus(first.status());
+    before = *std::move(first);
     if (const Status status = Pause(*context, steady_clock::now() + *interval); !status.ok()) return status;
   }
-  absl::StatusOr<v1::StatusReply> status = reader_.Read(*request, twice ? &before : nullptr, nullptr);
-  if (!status.ok()) return ToStatus(status.status());
-  *reply = *std::move(status);
+  const absl::StatusOr<v1::StatusReading> reading = source_->Read(*request);
+  if (!reading.ok()) return ToStatus(reading.status());
+  *reply = StatusOf(*reading, before ? &*before : nullptr, request->top_processes());
   return Status::OK;
 }
 
@@ -36,14 +39,13 @@ Status SystemStatusService::Watch(ServerContext* context, const v1::WatchStatusR
   *parts.mutable_sections() = request->sections();
   parts.set_cgroup(request->cgroup());
   parts.set_top_processes(request->top_processes());
-  // This and the reading before, in turns.
-  SystemReader::Before readings[2];
+  std::optional<v1::StatusReading> before;
   auto next = steady_clock::now();
-  for (size_t turn = 0;; ++turn) {
-    absl::StatusOr<v1::StatusReply> status =
-        reader_.Read(parts, turn == 0 ? nullptr : &readings[(turn + 1) % 2], &readings[turn % 2]);
-    if (!status.ok()) return ToStatus(status.status());
-    if (!writer->Write(*status)) return Status::CANCELLED;
+  for (;;) {
+    absl::StatusOr<v1::StatusReading> reading = source_->Read(parts);
+    if (!reading.ok()) return ToStatus(reading.status());
+    if (!writer->Write(StatusOf(*reading, before ? &*before : nullptr, parts.top_processes()))) return Status::CANCELLED;
+    before = *std::move(reading);
     // By the clock, not by the time that reading took; what was missed is left out.
     next += *interval;
     if (const auto now = steady_clock::now(); next < now) next = now;

@@ -1,4 +1,4 @@
-// ipcrpc.monitor.v1.SystemStatus, read from /proc at each call.
+// ipcrpc.monitor.v1.SystemStatus, read at each call.
 #pragma once
 
 #include <chrono>
@@ -6,13 +6,15 @@
 #include <mutex>
 
 #include "ipcrpc/monitor/v1/system_status.ipcrpc.pb.h"
-#include "services/monitor/system_reader.h"
+#include "services/monitor/status_source.h"
 
 namespace ipcrpc::monitor {
 
-// Thread-safe.
+// Thread-safe. The source must outlive it.
 class SystemStatusService final : public v1::SystemStatus::Service {
  public:
+  explicit SystemStatusService(const StatusSource* source) : source_(source) {}
+
   Status Get(ServerContext* context, const v1::GetStatusRequest* request, v1::StatusReply* reply) override;
   Status Watch(ServerContext* context, const v1::WatchStatusRequest* request,
                ServerWriter<v1::StatusReply>* writer) override;
@@ -24,7 +26,7 @@ class SystemStatusService final : public v1::SystemStatus::Service {
   // OK once it is that late; else why the call is over.
   Status Pause(ServerContext& context, std::chrono::steady_clock::time_point until);
 
-  const SystemReader reader_;
+  const StatusSource* const source_;
   std::mutex mu_;
   std::condition_variable_any closing_;
   bool closed_ = false;

@@ -4,13 +4,17 @@
 #include <gtest/gtest.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
 #include <thread>
 
 #include "ipcrpc/ipcrpc.h"
+#include "ipcrpc/monitor/v1/monitor_control.pb.h"
 #include "ipcrpc/monitor/v1/system_status.pb.h"
 #include "ipcrpc/snapshot.h"
 #include "services/daemon/manager_for_test.h"
@@ -119,13 +123,19 @@ TEST_F(MonitordTest, ReadsTheFileAgainAtSighup) {
   ASSERT_NE(reader.Read(), nullptr) << reader.status().error_message();
   const uint64_t first = reader.revision();
 
-  Write("listen = unix:monitor\nsnapshot-interval = 10ms\nhistory = 5\n");
+  Write("listen = unix:monitor\nsnapshot-interval = 10ms\nverify-interval = 20ms\nhistory = 5\n");
   daemon->Signal(SIGHUP);
   EXPECT_EQ(manager_.Await("READY").at("STATUS"), "listening on unix:monitor");
   EXPECT_TRUE(daemon->Says(file_ + ": a change that takes a restart: history\n"));
   const auto end = std::chrono::steady_clock::now() + hosting::kPatience;
   while (reader.revision() < first + 5 && reader.WaitForChange(end).ok()) reader.Read();
   EXPECT_GE(reader.revision(), first + 5);
+  const auto answer = hosting::CallBytes("unix:monitor", "/ipcrpc.monitor.v1.MonitorControl/Statistics", "");
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  v1::StatisticsReply statistics;
+  ASSERT_TRUE(statistics.ParseFromString(answer.text));
+  EXPECT_EQ(statistics.intervals().verify_interval_ms(), 20u);
+  EXPECT_EQ(statistics.intervals().snapshot_interval_ms(), 10u);
 
   Write("listen = unix:monitor\nsnapshot-interval = soon\n");
   daemon->Signal(SIGHUP);
@@ -133,6 +143,36 @@ TEST_F(MonitordTest, ReadsTheFileAgainAtSighup) {
               HasSubstr("cannot reload: " + file_ + ": snapshot-interval: "));
   daemon->Signal(SIGTERM);
   EXPECT_THAT(daemon->Wait(), Optional(0));
+}
+
+// As another user, of some group, with the real tool.
+int CallAs(const std::string& uid, const std::string& gid, const std::string& address, const std::string& method) {
+  const std::string command = "setpriv --reuid=" + uid + " --regid=" + gid + " --clear-groups " + IPCRPC_TOOL + " call '" + address +
+                              "' " + method + " > /dev/null 2>&1";
+  const int status = system(command.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_F(MonitordTest, LetsAdministratorsAloneControlIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to be others";
+  // Where everybody comes to.
+  const std::string address = "unix:@ipcrpc-monitord-test-" + std::to_string(getpid());
+  const std::string statistics = "ipcrpc.monitor.v1.MonitorControl/Statistics";
+  constexpr int kDenied = 64 + 7;
+  auto daemon = Start({"--listen", address, "--no-snapshots", "--admin-group", "daemon"});
+  manager_.Await("READY");
+  EXPECT_EQ(CallAs("0", "0", address, statistics), 0);
+  EXPECT_EQ(CallAs("65533", "65533", address, statistics), kDenied);
+  EXPECT_EQ(CallAs("65533", "daemon", address, statistics), 0);
+  EXPECT_EQ(CallAs("65533", "65533", address, "ipcrpc.monitor.v1.SystemStatus/Get"), 0);
+  // What is between the processes is not for clients.
+  EXPECT_EQ(CallAs("0", "0", address, "ipcrpc.monitor.v1.CollectorControl/Statistics"), 64 + 12);
+  daemon->Signal(SIGTERM);
+  EXPECT_THAT(daemon->Wait(), Optional(0));
+
+  auto refused = Start({"--listen", address, "--no-snapshots", "--admin-group", "no-such-group"});
+  EXPECT_THAT(refused->Wait(), Optional(1));
+  EXPECT_THAT(refused->Said(), HasSubstr("no-such-group"));
 }
 
 TEST_F(MonitordTest, CanUseTheSampleAsItIsAndWithAllThatItMentions) {

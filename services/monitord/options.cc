@@ -116,6 +116,15 @@ Parser::Parser() {
       ->option_text("TIME");
   app_.add_flag("--process-events", options_.process_events,
                 "Let whoever may call us watch which processes begin and end; needs CAP_NET_ADMIN");
+  app_.add_option("--admin-group", options_.admin_group,
+                  "The group whose members may call ipcrpc.monitor.v1.MonitorControl, beside root and our own user")
+      ->type_name("GROUP");
+  app_.add_flag("--one-process", options_.one_process,
+                "Read Netlink and /proc in this process, with all its rights, instead of in a collector with few; so it is, too, "
+                "where standard input and output are the only address");
+  // How we start a collector.
+  app_.add_flag("--collector", options_.collector)->group("")->configurable(false);
+  app_.add_option("--netns-path", options_.netns_paths)->group("")->configurable(false)->take_all();
   app_.add_flag("--no-snapshots", no_snapshots_, "Publish none");
   app_.add_option(
           "--log-fifo", options_.log_fifo,
@@ -142,6 +151,7 @@ Options Parser::Take() {
   options_.only_standard_io =
       std::all_of(options_.addresses.begin(), options_.addresses.end(),
                   [](const std::string& address) { return address.starts_with("stdio:"); });
+  options_.one_process |= options_.only_standard_io;
   return std::move(options_);
 }
 

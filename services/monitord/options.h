@@ -22,6 +22,10 @@ struct Options {
   std::string log_fifo;           // "": none
   std::string runtime_dir;        // "": the usual one
   std::string config;             // the file; "": none
+  bool one_process = false;
+  std::string admin_group;        // "": none
+  bool collector = false;         // this process is one
+  std::vector<std::string> netns_paths;  // a collector's, for each of netns
   bool only_standard_io = false;  // whoever started us hears our standard error, and wants none of it
 
   // What was said of each option, by its name without dashes.

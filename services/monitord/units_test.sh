@@ -65,14 +65,15 @@ serve --seqpacket "$IPCRPC_RUNTIME_DIR/monitor.shm" shm:monitor
 serve "" "$IPCRPC_RUNTIME_DIR/monitor.sock" unix:monitor
 
 # ---- the system calls that it has made are those that the unit lets it make ----
-# allowed SET: the calls of a set and of those in it.
+# allowed WORD…: calls, and those of sets and of the sets in them.
 allowed() {
   local word
-  for word in $(systemd-analyze syscall-filter "$1" | sed '1d; s/#.*//'); do
-    if [[ $word == @* ]]; then allowed "$word"; else echo "$word"; fi
+  for word; do
+    if [[ $word != @* ]]; then echo "$word"; continue; fi
+    allowed $(systemd-analyze syscall-filter "$word" | sed '1d; s/#.*//')
   done
 }
-allowed "$(unit SystemCallFilter)" | sort -u > "$dir/allowed"
+allowed $(unit SystemCallFilter) | sort -u > "$dir/allowed"
 [[ -s $dir/made ]] || fail "strace has seen no system call"
 refused=$(sort -u "$dir/made" | comm -23 - "$dir/allowed")
 [[ -z $refused ]] || fail "the unit does not allow:" $refused

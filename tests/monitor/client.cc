@@ -138,6 +138,20 @@ int Snapshot(const std::string& place) {
   return 0;
 }
 
+// read PLACE: reads it, a ListReply, as fast as it can, until it is killed; whatever is wrong ends it.
+int ReadAlways(const std::string& place) {
+  SnapshotReader<v1::ListReply> reader(place);
+  if (reader.Read() == nullptr) return Fail(reader.status());
+  std::cout << "ready" << std::endl;
+  uint64_t revision = 0;
+  for (;;) {
+    const v1::ListReply* const list = reader.Read();
+    if (list == nullptr) return Fail(reader.status());
+    if (list->revision() < revision) return Fail(Status(StatusCode::DATA_LOSS, "a revision runs backwards"));
+    revision = list->revision();
+  }
+}
+
 int Main(const std::vector<std::string>& words) {
   rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
@@ -148,6 +162,7 @@ int Main(const std::vector<std::string>& words) {
     return Connections(words[1], std::atoi(words[2].c_str()));
   if (words.size() == 3 && words[0] == "watchers") return Watchers(words[1], std::atoi(words[2].c_str()));
   if (words.size() == 2 && words[0] == "blocked") return Blocked(words[1]);
+  if (words.size() == 2 && words[0] == "read") return ReadAlways(words[1]);
   if (words.size() == 2 && words[0] == "snapshot") return Snapshot(words[1]);
   std::cerr << "usage: monitor_client calls|connections|watchers ADDRESS N | blocked ADDRESS | snapshot PLACE\n";
   return 2;

@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "services/monitor/netns_for_test.h"
 
@@ -55,6 +57,23 @@ std::unique_ptr<Process> MonitorTest::StartDaemon(const std::vector<std::string>
     EXPECT_EQ(daemon->Line(Process::kErr), "ipcrpc-monitord: listening on " + address);
   }
   return daemon;
+}
+
+pid_t MonitorTest::CollectorOf(const Process& daemon, pid_t before) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (std::chrono::steady_clock::now() < end) {
+    for (const pid_t child : ChildrenOf(daemon.pid())) {
+      if (child != before) return child;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ADD_FAILURE() << "there is no collector";
+  return 0;
+}
+
+void MonitorTest::Kill(pid_t pid) {
+  ASSERT_GT(pid, 1);
+  kill(pid, SIGKILL);
 }
 
 void MonitorTest::StopDaemon(Process& daemon) {

@@ -31,6 +31,11 @@ class MonitorTest : public testing::Test {
   // A daemon that listens there (--listen each) and is ready. Failing that, the test fails.
   std::unique_ptr<Process> StartDaemon(const std::vector<std::string>& addresses,
                                        const std::vector<std::string>& more = {}) const;
+  // The process that reads Netlink and /proc for it; waits until there is one, other than `before`. 0: there is none, and
+  // the test has failed.
+  static pid_t CollectorOf(const Process& daemon, pid_t before = 0);
+  // SIGKILL, if it is one process that is meant: to kill(2), 0 and -1 are many.
+  static void Kill(pid_t pid);
   // SIGTERM; expects that it ends well.
   static void StopDaemon(Process& daemon);
 

@@ -77,7 +77,7 @@ void Replay::Run(const std::function<bool(const v1::NetEvent&)>& stop) {
 
 void Replay::Take(const v1::NetEvent& event) {
   const uint64_t before = view_->revision();
-  const bool settled = view_->complete();
+  const bool settled = view_->complete(), stale = view_->stale();
   if (absl::Status status = view_->Apply(event); !status.ok()) {
     error_ = std::string(status.message());
     return;
@@ -91,7 +91,8 @@ void Replay::Take(const v1::NetEvent& event) {
         return;
       }
       ++counts_.overruns;
-      if (in_gap_) error_ = "two OVERRUNs without a RESYNC";
+      // That nobody listens, or that somebody does again, is also said within a gap.
+      if (in_gap_ && event.stale() == stale) error_ = "two OVERRUNs without a RESYNC";
       in_gap_ = true;
       break;
     case v1::NetEvent::RESYNC:

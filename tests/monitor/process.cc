@@ -195,6 +195,16 @@ int SettledDescriptorsOf(pid_t pid) {
   }
 }
 
+std::vector<pid_t> ChildrenOf(pid_t pid) {
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  std::vector<pid_t> children;
+  for (const std::string& task : NamesIn(tasks)) {
+    std::istringstream text(TextOf(tasks + task + "/children"));
+    for (pid_t child; text >> child;) children.push_back(child);
+  }
+  return children;
+}
+
 std::chrono::nanoseconds CpuOf(pid_t pid) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
   int64_t sum = 0;

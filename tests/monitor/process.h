@@ -70,6 +70,8 @@ std::map<std::string, int> ThreadsOf(pid_t pid);
 int DescriptorsOf(pid_t pid);
 // Once it is the same for a moment, so that a connection that ends is over.
 int SettledDescriptorsOf(pid_t pid);
+// The processes that its threads have started and not waited for.
+std::vector<pid_t> ChildrenOf(pid_t pid);
 // CPU time of all its threads.
 std::chrono::nanoseconds CpuOf(pid_t pid);
 // The names in a directory, in ascending order.
