@@ -23,6 +23,7 @@ start() {
   "$sensord" "$dir/temp" "$1" "$2" 2> "$dir/sensord.log" &
   pid=$!
   says "$dir/sensord.log" "listening on $2"
+  says "$dir/sensord.log" "the first reading is published"
 }
 # follows WHERE: a reader of two readings, of which the second has not happened yet.
 follows() {

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   daemon.OnStart([&](ipcrpc::Server&) {
     const ipcrpc::Status status = measure();
     if (!status.ok()) return status;
+    daemon.Log(ipcrpc::LogSeverity::kInfo, "the first reading is published");
     measuring = std::jthread([&](std::stop_token stop) {
       while (!stop.stop_requested()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <iostream>
 #include <mutex>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -284,6 +285,15 @@ TEST_F(SupervisedChildTest, ManyDeathsUnderLoad) {
     ASSERT_TRUE(child.Start().ok());
     ASSERT_TRUE(child.WaitUntilUp(kPatience).ok());
     std::vector<std::thread> callers;
+    struct Join {
+      std::atomic<bool>& enough;
+      std::vector<std::thread>& threads;
+      ~Join() {
+        enough = true;
+        for (std::thread& thread : threads) thread.join();
+      }
+    };
+    std::optional<Join> join(std::in_place, enough, callers);
     for (int i = 0; i < 4; ++i) {
       callers.emplace_back([&] {
         while (!enough) {
@@ -314,8 +324,7 @@ TEST_F(SupervisedChildTest, ManyDeathsUnderLoad) {
       down += std::chrono::steady_clock::now() - killed;
     }
     EXPECT_LT(down / kDeaths, kSoon);
-    enough = true;
-    for (std::thread& caller : callers) caller.join();
+    join.reset();
     // More where the machine had nothing to start one with.
     EXPECT_GE(child.restarts(), static_cast<uint64_t>(kDeaths));
     for (const std::string& entry : diary.entries()) {
