@@ -15,6 +15,9 @@ using std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kNetInterval{50};
 // How often readers hear that we live.
 constexpr std::chrono::seconds kBeat{1};
+// What is handed out is called so.
+constexpr char kNet[] = "net";
+constexpr char kSystem[] = "system";
 
 // A name gets its ending from the library, a path is taken as it stands.
 std::string Place(const std::string& base, const char* part) {
@@ -25,27 +28,35 @@ std::string Place(const std::string& base, const char* part) {
 
 template <typename Message>
 void MonitorSnapshots::Snapshot<Message>::Publish(const Message& message, const Report& report) {
-  const Status status = publisher.Publish(message);
+  Status status = file.Publish(message);
+  if (Status handed_out = memory.Publish(message); status.ok()) status = std::move(handed_out);
   const std::string problem = status.ok() ? "" : status.error_message();
   if (!problem.empty() && problem != reported) report("no snapshot: " + problem);
   reported = problem;
 }
 
-MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, const Options& options, Report report)
+MonitorSnapshots::MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, SnapshotService* service, const Options& options,
+                                   Report report)
     : monitor_(monitor),
       source_(source),
       status_interval_(options.status_interval),
+      service_(service),
       report_(std::move(report)),
-      net_(Place(options.base, ".net")),
-      system_(Place(options.base, ".system")) {
+      net_(Place(options.base, ".net"), kNet),
+      system_(Place(options.base, ".system"), kSystem) {
   const NetStore::Position published = PublishNet();
   PublishSystem();
+  service_->Add(net_.memory.raw());
+  service_->Add(system_.memory.raw());
   net_thread_ =
       std::jthread([this, published](std::stop_token stop) { KeepNet(std::move(stop), published); });
   system_thread_ = std::jthread([this](std::stop_token stop) { KeepSystem(std::move(stop)); });
 }
 
-MonitorSnapshots::~MonitorSnapshots() = default;
+MonitorSnapshots::~MonitorSnapshots() {
+  service_->Remove(kNet);
+  service_->Remove(kSystem);
+}
 
 NetStore::Position MonitorSnapshots::PublishNet() {
   // What comes between is published twice.
@@ -68,7 +79,7 @@ void MonitorSnapshots::KeepNet(std::stop_token stop, NetStore::Position publishe
   pthread_setname_np(pthread_self(), "snapshot-net");
   while (!stop.stop_requested()) {
     if (!monitor_->store().AwaitChange(published, stop, steady_clock::now() + kBeat)) {
-      net_.publisher.Beat();
+      net_.Beat();
       continue;
     }
     const auto begin = steady_clock::now();
@@ -90,7 +101,7 @@ void MonitorSnapshots::KeepSystem(std::stop_token stop) {
       // By the clock, not by the time that reading took; what was missed is left out.
       last = std::max(last + interval, steady_clock::now() - interval);
     } else {
-      system_.publisher.Beat();
+      system_.Beat();
     }
     PauseUntil(stop, std::min<steady_clock::time_point>(last + interval, now + kBeat));
   }

@@ -13,6 +13,7 @@
 #include "ipcrpc/monitor/v1/net_events.pb.h"
 #include "ipcrpc/monitor/v1/system_status.pb.h"
 #include "ipcrpc/snapshot.h"
+#include "ipcrpc/snapshot_service.h"
 #include "services/monitor/net_monitor.h"
 #include "services/monitor/status_source.h"
 
@@ -22,6 +23,8 @@ namespace ipcrpc::monitor {
 // (when changes come fast, at most twenty times a second and a fifth of the time); and BASE.system, the
 // StatusReply of everything, every interval. They are what the collector knows: publishing never asks the
 // kernel for a list, so that of neighbours they have what it announces, and no more.
+//
+// Readers find them in the runtime directory, or are handed sealed memory by `service` ("net", "system").
 //
 // Both have been published once when the constructor returns, and are gone when the destructor does. What
 // cannot be published is told to `report`, once as long as the reason stays, on any thread; it is tried again
@@ -36,8 +39,8 @@ class MonitorSnapshots {
   };
   using Report = std::function<void(const std::string&)>;
 
-  // The monitor and the source must outlive this.
-  MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, const Options& options, Report report);
+  // The monitor, the source and the service must outlive this.
+  MonitorSnapshots(NetMonitor* monitor, const StatusSource* source, SnapshotService* service, const Options& options, Report report);
   ~MonitorSnapshots();
 
   // Holds within a second, counted from when BASE.system was published last. Any thread.
@@ -47,10 +50,15 @@ class MonitorSnapshots {
   // One snapshot that may fail, and has said so already.
   template <typename Message>
   struct Snapshot {
-    explicit Snapshot(const std::string& place) : publisher(place + "?mode=0644") {}
+    Snapshot(const std::string& place, const std::string& name) : file(place + "?mode=0644"), memory(name + "?home=memfd") {}
     void Publish(const Message& message, const Report& report);
+    void Beat() {
+      file.Beat();
+      memory.Beat();
+    }
 
-    SnapshotPublisher<Message> publisher;
+    SnapshotPublisher<Message> file;    // for those who make no contact
+    SnapshotPublisher<Message> memory;  // for those who ask
     std::string reported;
   };
 
@@ -64,6 +72,7 @@ class MonitorSnapshots {
   NetMonitor* const monitor_;
   const StatusSource* const source_;
   std::atomic<std::chrono::nanoseconds> status_interval_;
+  SnapshotService* const service_;
   const Report report_;
   Snapshot<v1::ListReply> net_;
   Snapshot<v1::StatusReply> system_;

@@ -175,6 +175,7 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
   NetMonitor& network = *sources.network;
   NetEventsService net_events(&network);
   SystemStatusService system_status(sources.status.get());
+  SnapshotService snapshot_service;
   std::optional<MonitorSnapshots> snapshots;
   const auto set_snapshot_interval = [&](milliseconds interval) {
     if (snapshots) snapshots->SetStatusInterval(interval);
@@ -187,11 +188,12 @@ int Serve(Daemon& daemon, const Options& options, const Parse& parse_again) {
   // Everybody on the machine may ask, unless the address says otherwise.
   for (const std::string& address : options.addresses) daemon.Listen(address, "mode=0666");
   daemon.Register(&system_status).Register(&net_events).Register(sources.kernel_events.get()).Register(&control);
+  if (options.snapshots) daemon.Register(&snapshot_service);
   daemon.builder().SetAuthorizationPolicy(Policy(options));
   daemon.OnStart([&](Server& server) {
     if (sources.collector != nullptr) health.Serve(server.GetHealthCheckService());
     if (options.snapshots) {
-      snapshots.emplace(&network, sources.status.get(),
+      snapshots.emplace(&network, sources.status.get(), &snapshot_service,
                         MonitorSnapshots::Options{.base = options.snapshot_base,
                                                   .status_interval = milliseconds(options.snapshot_interval_ms)},
                         warn);

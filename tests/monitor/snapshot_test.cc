@@ -1,10 +1,15 @@
-// The monitor's snapshots, as the command-line tool prints them.
+// The monitor's snapshots, as the command-line tool prints them and as the daemon hands them out.
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "ipcrpc/ipcrpc.h"
+#include "ipcrpc/monitor/v1/net_events.pb.h"
+#include "ipcrpc/monitor/v1/system_status.pb.h"
+#include "ipcrpc/snapshot.h"
 #include "services/monitor/network_for_test.h"
 #include "tests/monitor/monitor_test.h"
 
@@ -30,6 +35,32 @@ TEST_F(Snapshot, PrintsTheSameAsList) {
   EXPECT_EQ(snapshot.code, 0) << snapshot.err;
   EXPECT_GT(list.out.size(), 10'000u);
   EXPECT_EQ(list.out, snapshot.out);
+  StopDaemon(*daemon);
+}
+
+// As sealed memory where descriptors pass (shm:, unix:), else as the message itself.
+TEST_F(Snapshot, IsHandedOutToWhoAsks) {
+  auto daemon = StartDaemon({"shm:monitor", "unix:monitor", "fifo:monitor"});
+  int number = 0;
+  for (const char* const address : {"shm:monitor", "unix:monitor", "fifo:monitor"}) {
+    SCOPED_TRACE(address);
+    const auto channel = CreateChannel(address);
+    SnapshotReader<monitor::v1::ListReply> net(channel, "net");
+    ASSERT_NE(net.Read(), nullptr) << net.status().error_message();
+    const std::string link = absl::StrCat("handed", number++);
+    Ip(absl::StrCat("link add ", link, " type bridge"));
+    const auto seen = [&] {
+      const monitor::v1::ListReply* const now = net.Read();
+      return now != nullptr && std::any_of(now->links().begin(), now->links().end(), [&](const auto& one) { return one.ifname() == link; });
+    };
+    const auto end = steady_clock::now() + milliseconds(5000);
+    while (!seen() && net.WaitForChange(end).ok()) {
+    }
+    EXPECT_TRUE(seen()) << net.status().error_message();
+    SnapshotReader<monitor::v1::StatusReply> system(channel, "system");
+    ASSERT_NE(system.Read(), nullptr) << system.status().error_message();
+    EXPECT_FALSE(system.Read()->host().hostname().empty());
+  }
   StopDaemon(*daemon);
 }
 
