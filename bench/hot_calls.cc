@@ -108,9 +108,10 @@ Echo Request() {
   return request;
 }
 
-void Call(const std::string& address, int cpu, long calls) {
+// Returns the connection, without which the server's end would be gone before it can tell.
+std::unique_ptr<EchoService::Stub> Call(const std::string& address, int cpu, long calls) {
   RunOn(cpu);
-  const auto stub = Connect(address);
+  auto stub = Connect(address);
   const Echo request = Request();
   Echo response;
   for (long i = 0; i < kWarmUp; ++i) CallOnce(*stub, request, response);
@@ -118,6 +119,7 @@ void Call(const std::string& address, int cpu, long calls) {
   for (long i = 0; i < calls; ++i) CallOnce(*stub, request, response);
   printf("client page faults in %ld calls: %ld\n", calls, PageFaults() - faults);
   PrintWaiters("client");
+  return stub;
 }
 
 double MedianUs(EchoService::Stub& stub, long calls) {
@@ -166,10 +168,11 @@ int Main(int argc, char** argv) {
   const std::string address = "shm:@hot-calls-" + std::to_string(getpid());
   const pid_t server = fork();
   if (server == 0) Serve(address, beside ? -1 : atoi(argv[3]));
+  std::unique_ptr<EchoService::Stub> connection;
   if (beside) {
     CallBesideBlocked(address, atol(argv[1]));
   } else {
-    Call(address, atoi(argv[2]), atol(argv[1]));
+    connection = Call(address, atoi(argv[2]), atol(argv[1]));
   }
   kill(server, SIGTERM);
   int status = 0;
