@@ -118,8 +118,11 @@ bool ServerCallCore::OutOfTime() const {
 
 bool ServerCallCore::IsCancelled() const { return stream_->over() || OutOfTime(); }
 
+// With that the call may end on another thread, and this with it.
 void ServerCallCore::TryCancel() {
-  connection_->AbortCall(*stream_, Status(StatusCode::CANCELLED, "the server cancelled the call"));
+  const std::shared_ptr<rpc::ServerConnection> connection = connection_;
+  const rpc::StreamPtr stream = stream_;
+  connection->AbortCall(*stream, Status(StatusCode::CANCELLED, "the server cancelled the call"));
 }
 
 // What ends with the call: nested calls, and whoever waits for a stop. Shared by the stream, which cancels them, and by
