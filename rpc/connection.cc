@@ -212,8 +212,11 @@ bool Connection::Lead(Stream& stream) {
 }
 
 void Connection::StopLeading(Stream& stream) {
-  if (stream.unlisted_.load(std::memory_order_relaxed)) [[unlikely]] List(stream);
-  stream.leads_ = false;
+  // Of those that did not lead from their begin a second thread, the writer's, may look at the same time.
+  if (stream.leads_) {
+    if (stream.unlisted_.load(std::memory_order_relaxed)) [[unlikely]] List(stream);
+    stream.leads_ = false;
+  }
   led_ = nullptr;
   LeaveRole();
 }
