@@ -1,39 +1,28 @@
 #!/bin/bash
 # run.sh SENSORD READER IPCRPC: readers sleep until the sensor's next reading, by name and by address; and are told when it was killed.
-set -euo pipefail
+source "$(dirname "$0")/../says.sh"
 sensord=$1 reader=$2 ipcrpc=$3
-dir=$(mktemp -d "${TMPDIR:-/tmp}/ipcrpc-sensor.XXXXXX")
-export IPCRPC_RUNTIME_DIR=$dir/run
-mkdir -m 700 "$dir/run"
 trap 'kill -9 "${pid:-}" "${reading:-}" 2> /dev/null || true; wait 2> /dev/null; "$ipcrpc" doctor --clean --runtime-dir "$dir/run" > /dev/null || true; rm -rf "$dir"' EXIT
 
-fail() { echo "$*"; cat "$dir"/*.log; exit 1; }
-# says FILE TEXT: waits until somebody has said it.
-says() {
-  for _ in {1..1000}; do
-    if grep -qF "$2" "$1" 2> /dev/null; then return; fi
-    sleep 0.01
-  done
-  fail "nobody said: $2"
-}
 set_temperature() { echo "$1" > "$dir/temp.new" && mv "$dir/temp.new" "$dir/temp"; }
 # start PLACE ADDRESS
 start() {
   set_temperature 21500
+  rm -f "$dir/sensord.log"  # what the one before has said
   "$sensord" "$dir/temp" "$1" "$2" 2> "$dir/sensord.log" &
   pid=$!
-  says "$dir/sensord.log" "listening on $2"
-  says "$dir/sensord.log" "the first reading is published"
+  says "sensord.log" "listening on $2"
+  says "sensord.log" "the first reading is published"
 }
 # follows WHERE: a reader of two readings, of which the second has not happened yet.
 follows() {
   : > "$dir/reader.log"
   "$reader" "$1" 2 > "$dir/reader.log" 2>&1 &
   reading=$!
-  says "$dir/reader.log" "21.5 degrees, from 21.5 to 21.5"
+  says "reader.log" "21.5 degrees, from 21.5 to 21.5"
   set_temperature 23000
   wait "$reading" || fail "reading $1 it ended with $?"
-  says "$dir/reader.log" "23.0 degrees, from 21.5 to 23.0"
+  says "reader.log" "23.0 degrees, from 21.5 to 23.0"
 }
 
 for case in "sensor sensor" "sensor?home=posix sensor" "sensor?home=sysv sensor" \
@@ -55,12 +44,12 @@ done
 start "sensor?home=sysv" shm:sensor
 "$reader" sensor > "$dir/reader.log" 2>&1 &
 reading=$!
-says "$dir/reader.log" "21.5"
+says "reader.log" "21.5"
 kill -9 "$pid"
 code=0
 wait "$reading" || code=$?
 [[ $code == 3 ]] || fail "the reader of a dead sensor ended with $code"
-says "$dir/reader.log" "is dead: pid $pid"
+says "reader.log" "is dead: pid $pid"
 cleaned=$("$ipcrpc" doctor --clean --runtime-dir "$dir/run")
 [[ $cleaned == *"removed memory System V shared memory with key"* && $cleaned == *"removed snap"* ]] || fail "doctor cleaned: $cleaned"
 [[ -z $(ls "$dir/run") ]] || fail "doctor left $(ls "$dir/run")"
