@@ -142,9 +142,11 @@ void PreforkPool::Stop() {
 std::vector<PreforkPool::Worker> PreforkPool::workers() const {
   std::vector<Worker> all;
   for (const Hand& hand : state_->crew.hands()) {
+    // One whose end is just being noticed has no process any more, though nobody has been told yet.
+    const pid_t pid = hand.child->pid();
     all.push_back({.name = hand.child->name(),
-                   .pid = hand.child->pid(),
-                   .up = hand.up,
+                   .pid = pid,
+                   .up = pid != 0 && hand.up,
                    .calls_in_progress = hand.in_progress,
                    .calls_done = hand.done,
                    .restarts = hand.child->restarts()});
