@@ -36,6 +36,9 @@ absl::StatusOr<StreamDescriptor> OpenFifo(const std::string& path, int access,
   struct stat info;
   if (!fd.valid() || fstat(fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, Cat("cannot open ", path));
   if (!S_ISFIFO(info.st_mode)) return absl::PermissionDeniedError(Cat(path, " is not a FIFO; somebody put it there"));
+  // Nobody asks when it was last read, and to note that with each read is seen in the time of a call. Only the owner may have
+  // it left out; who is another user reads on with it.
+  fcntl(fd.get(), F_SETFL, O_NONBLOCK | O_NOATIME);
   return StreamDescriptor(std::move(fd), use);
 }
 
