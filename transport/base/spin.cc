@@ -15,7 +15,7 @@ constexpr uint64_t kMinBudgetUs = 5;
 constexpr uint64_t kMaxBudgetUs = 100;
 constexpr uint64_t kSeedWakeUs = 25;          // until a sleep has been measured
 constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran somebody else than the peer and our own ticks
-constexpr uint64_t kMinYieldBackoffUs = 10'000;
+constexpr uint64_t kMinYieldBackoffUs = 1'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 constexpr uint32_t kRetryEvery = 64;
 
@@ -45,12 +45,14 @@ Yielder::Yielder() : ticks_per_us_(TicksPerMicrosecond()) {}
 bool Yielder::Once() {
   const uint64_t before = Ticks();
   sched_yield();
-  const uint64_t after = Ticks();
-  if (after - before <= kContendedYieldUs * ticks_per_us_) {
-    backoff_ = 0;
-    return true;
-  }
-  backoff_ = std::clamp(2 * backoff_, kMinYieldBackoffUs * ticks_per_us_, kMaxYieldBackoffUs * ticks_per_us_);
+  return Note(before, Ticks());
+}
+
+bool Yielder::Note(uint64_t before, uint64_t after) {
+  if (after - before <= kContendedYieldUs * ticks_per_us_) return true;
+  // One stall may be the host's, or a task's that is done now. Another soon after a pause is somebody who stays.
+  backoff_ = before - not_until_ < backoff_ ? std::min(2 * backoff_, kMaxYieldBackoffUs * ticks_per_us_)
+                                            : kMinYieldBackoffUs * ticks_per_us_;
   not_until_ = after + backoff_;
   return false;
 }

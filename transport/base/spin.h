@@ -31,6 +31,10 @@ class Yielder {
   bool allowed(uint64_t now_ticks) const { return now_ticks >= not_until_; }
   // False: somebody else than the peer wants this processor; sleep.
   bool Once();
+  // The same of a yield that was made, which took from `before` to `after` (ticks): after a long one none is allowed for 1 ms.
+  // While long ones follow soon after such a pause, each pause is twice as long as the last, up to 1 s. So who keeps the processor
+  // seldom costs a time slice, and who had it for a moment costs hardly more than that moment.
+  bool Note(uint64_t before, uint64_t after);
 
   // For those to whom each look costs a system call: gives the processor away a few times, as long as that paid
   // lately, and looks after each. True when `ready()` was. Not where there is another processor for the peer.
@@ -44,7 +48,7 @@ class Yielder {
 
   const uint64_t ticks_per_us_;
   uint64_t not_until_ = 0;  // ticks
-  uint64_t backoff_ = 0;
+  uint64_t backoff_ = 0;    // ticks; how long the last pause was
   uint32_t misses_ = 0;   // in a row
   uint32_t skipped_ = 0;  // since the last try
 };
