@@ -160,7 +160,9 @@ bool StreamLink::StillFull() {
 void StreamLink::SetWantWrite(bool want) {
   if (want_write_.load(std::memory_order_relaxed) == want) return;
   want_write_.store(want, std::memory_order_seq_cst);
-  if (poll_set_.valid()) Watch(EPOLL_CTL_MOD, medium_->write_fd(), kOutput, want ? EPOLLOUT : 0u);
+  if (!poll_set_.valid()) return;
+  const int operation = output_tells_death() ? EPOLL_CTL_MOD : want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+  Watch(operation, medium_->write_fd(), kOutput, want ? EPOLLOUT : 0u);
 }
 
 void StreamLink::Watch(int operation, int fd, uint64_t which, uint32_t events) const {
@@ -175,7 +177,8 @@ int StreamLink::event_fd() const {
     poll_set_.reset(epoll_create1(EPOLL_CLOEXEC));
     Watch(EPOLL_CTL_ADD, medium_->read_fd(), kInput, kIncoming);
     // Errors are reported whatever one asks for.
-    Watch(EPOLL_CTL_ADD, medium_->write_fd(), kOutput, want_write_.load(std::memory_order_relaxed) ? EPOLLOUT : 0u);
+    const bool wants = want_write_.load(std::memory_order_relaxed);
+    if (wants || output_tells_death()) Watch(EPOLL_CTL_ADD, medium_->write_fd(), kOutput, wants ? EPOLLOUT : 0u);
     if (medium_->death_fd() >= 0) Watch(EPOLL_CTL_ADD, medium_->death_fd(), kDeath, EPOLLIN);
   }
   return poll_set_.get();
@@ -330,10 +333,10 @@ void StreamLink::SleepInPoll(int64_t deadline_ns) {
   pollfd fds[kCount];
   fds[kKick] = {.fd = kick_fd_.get(), .events = POLLIN, .revents = 0};
   fds[kRead] = {.fd = held_ ? -1 : medium_->read_fd(), .events = POLLIN, .revents = 0};
-  fds[kWrite] = {.fd = medium_->write_fd(), .events = 0, .revents = 0};
+  fds[kWrite] = {.fd = output_tells_death() ? medium_->write_fd() : -1, .events = 0, .revents = 0};
   fds[kDied] = {.fd = peer_gone_.load(std::memory_order_relaxed) ? -1 : medium_->death_fd(), .events = POLLIN, .revents = 0};
   if (want_write_.load(std::memory_order_seq_cst)) {
-    if (one_socket()) fds[kWrite].fd = medium_->read_fd();
+    fds[kWrite].fd = one_socket() ? medium_->read_fd() : medium_->write_fd();
     fds[kWrite].events = POLLOUT;
   }
   if (held_ && one_socket()) fds[kWrite].fd = -1;  // its hang-up would end every sleep

@@ -83,6 +83,8 @@ class StreamLink final : public Link {
 
  private:
   bool one_socket() const { return medium_->write_fd() < 0; }
+  // Else it is looked at only for room to write: whoever waits at a message queue is woken by what comes and goes there, both ways.
+  bool output_tells_death() const { return medium_->death_fd() < 0; }
 
   // out_mu_ held. The first one in the send role.
   void TakeCommitted();
