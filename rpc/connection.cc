@@ -8,11 +8,13 @@
 #include <fstream>
 
 #include "rpc/convert.h"
+#include "transport/base/company.h"
 #include "transport/base/copy.h"
 #include "transport/base/log.h"
 #include "transport/base/scm_rights.h"
 #include "transport/base/strings.h"
 #include "transport/base/ticks.h"
+#include "transport/base/wake_batch.h"
 #include "transport/fd_queue.h"
 
 namespace ipcrpc::rpc {
@@ -24,6 +26,8 @@ constexpr size_t kMaxOutbox = 64 * 1024;
 constexpr int64_t kExpirePauseNs = 500'000;
 // A connection on which nobody waited for so long may have heard of its end meanwhile.
 constexpr uint64_t kIdleUs = 1000;
+// How long one thread goes on leading where others wait.
+constexpr uint64_t kTurnUs = 10;
 
 // What says whose CLOCK_MONOTONIC is ours. Looked up once for each thread and process: a forked child may be in another time
 // namespace than its parent.
@@ -221,12 +225,25 @@ void Connection::StopLeading(Stream& stream) {
   LeaveRole();
 }
 
+// Who leads and finds its answer at once goes on with its next call, in the time that it takes to hand the lead over; the others
+// wait for their turn to lead.
+bool Connection::TurnIsOver(uint64_t now) {
+  if (follower_count_.load(std::memory_order_relaxed) == 0) [[likely]] return false;
+  const void* const thread = &ThisThreadsPatience();
+  if (std::exchange(leader_, thread) != thread) turn_began_ticks_ = now;
+  return now - turn_began_ticks_ > kTurnUs * TicksPerMicrosecond();
+}
+
 void Connection::LeaveRole() {
-  left_ticks_.store(Ticks(), std::memory_order_relaxed);
+  const uint64_t now = Ticks();
+  const bool give_way = TurnIsOver(now);
+  if (give_way) leader_ = nullptr;
+  left_ticks_.store(now, std::memory_order_relaxed);
   role_taken_.store(false, std::memory_order_seq_cst);
   if (wants_poller_.load(std::memory_order_seq_cst) && TryTakeRole()) return GiveRoleToPoller();
   if (hung_up_.load(std::memory_order_seq_cst)) ReadToEnd();
   OfferRole();
+  if (give_way) ThisThreadsPatience().GiveWay();
 }
 
 // The wish is noted before the role is tried, and looked for after the role is left: one of the two gives it away.
@@ -290,7 +307,7 @@ void Connection::ExpireStreams() {
 // The hang-up is noted before the role is tried, and looked for after the role is left: one of the two reads on.
 void Connection::ReadToEnd() {
   while (!closed() && TryTakeRole()) {
-    while (link_->Poll(*this, 64) != Link::Progress::kClosed) {
+    while (PollLink(kFramesPerTurn) != Link::Progress::kClosed) {
     }
     CloseStreams();
     role_taken_.store(false, std::memory_order_seq_cst);
@@ -301,11 +318,17 @@ void Connection::CatchUp() {
   if (Ticks() - left_ticks_.load(std::memory_order_relaxed) >= kIdleUs * TicksPerMicrosecond()) LookAround();
 }
 
+// Who sleeps on a stream has all of its messages when it wakes.
+Link::Progress Connection::PollLink(int frames) {
+  WakeBatch wakes;
+  return link_->Poll(*this, frames);
+}
+
 void Connection::LookAround() {
   if (!TryTakeRole()) return;
   // Twice: a link may rest once before it asks the kernel.
   for (int i = 0; i < 2; ++i) {
-    if (link_->Poll(*this, 64) == Link::Progress::kClosed) CloseStreams();
+    if (PollLink(kFramesPerTurn) == Link::Progress::kClosed) CloseStreams();
   }
   LeaveRole();
 }

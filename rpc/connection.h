@@ -26,6 +26,7 @@
 #include "rpc/stream_table.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/spin.h"
 #include "transport/runtime/io_runtime.h"
 
 namespace ipcrpc::rpc {
@@ -166,9 +167,11 @@ class Connection : public PollTarget {
 
   template <typename Done>
   bool PollUntil(Done&& done, int64_t deadline_ns);
+  Link::Progress PollLink(int frames);
   void List(Stream& stream);
   bool TryTakeRole() { return !role_taken_.exchange(true, std::memory_order_seq_cst); }
   void LeaveRole();
+  bool TurnIsOver(uint64_t now);
   void OfferRole();
   void GiveRoleToPoller();
   void SetDeadlineTimer(int64_t when_ns);
@@ -236,6 +239,8 @@ class Connection : public PollTarget {
   std::atomic<uint64_t> frames_{0};  // that came; written in the receive role
   std::atomic<bool> closed_{false};
   std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
+  const void* leader_ = nullptr;         // receive role: the thread whose turn it is, and since when
+  uint64_t turn_began_ticks_ = 0;
 };
 
 template <typename Size, typename Fill>
@@ -290,7 +295,8 @@ bool Connection::PollUntil(Done&& done, int64_t deadline_ns) {
   // After a pause one frame, which may be what this waits for: to look for the next one costs a cache miss.
   int frames = 1;
   for (;;) {
-    const Link::Progress progress = link_->Poll(*this, frames);
+    const Link::Progress progress = PollLink(frames);
+    served_company = false;  // they will have their turn
     if (progress == Link::Progress::kClosed) CloseStreams();
     if (done()) return true;
     frames = progress == Link::Progress::kFrames ? kFramesPerTurn : 1;

@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "rpc/connection.h"
+#include "transport/base/company.h"
 #include "transport/base/copy.h"
 #include "transport/base/futex.h"
 #include "transport/base/status_macros.h"
+#include "transport/base/wake_batch.h"
 
 namespace ipcrpc::rpc {
 namespace {
@@ -457,9 +459,17 @@ void Stream::TakeTrailingBlock(std::string& into) {
 // ---- waiting ---------------------------------------------------------------------------------
 
 void Stream::SleepUnless(uint32_t events, int64_t deadline_ns) {
+  Patience* const patience = connection_->link().may_spin() ? &ThisThreadsPatience() : nullptr;
+  if (patience != nullptr) {
+    patient_.fetch_add(1, std::memory_order_relaxed);
+    const bool came = patience->AwaitShortly([&] { return events_.load(std::memory_order_acquire) != events; });
+    patient_.fetch_sub(1, std::memory_order_relaxed);
+    if (came) return;
+  }
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   FutexWait(&events_, events, FutexScope::kPrivate, deadline_ns);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
+  if (patience != nullptr) patience->NoteSlept();
 }
 
 void Stream::NotifyLocked() {
@@ -469,7 +479,12 @@ void Stream::NotifyLocked() {
 
 void Stream::Wake() {
   events_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) != 0) FutexWake(&events_, FutexScope::kPrivate, 1 << 30);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) {
+    WakeSleepers(&events_);
+  } else if (patient_.load(std::memory_order_relaxed) == 0) {
+    return;
+  }
+  served_company = true;
 }
 
 }  // namespace ipcrpc::rpc

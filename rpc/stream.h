@@ -288,6 +288,7 @@ class Stream final : public Recycled<Stream> {
   std::atomic<bool> not_run_{false};
   std::atomic<uint32_t> events_{0};  // futex word
   std::atomic<uint32_t> sleepers_{0};
+  std::atomic<uint32_t> patient_{0};  // who wait without sleeping
 
   mutable std::atomic<uint32_t> references_{1};
 

@@ -141,6 +141,9 @@ class Link {
   // True when a poller that has this link alone does better to sleep in its Wait() than in an epoll.
   virtual bool prefers_wait() const { return cheap_to_poll(); }
 
+  // False where the address asks that nobody spins.
+  virtual bool may_spin() const { return true; }
+
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }
 

@@ -17,6 +17,8 @@ constexpr uint64_t kSeedWakeUs = 25;          // until a sleep has been measured
 constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran somebody else than the peer and our own ticks
 constexpr uint64_t kMinYieldBackoffUs = 1'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
+// Company are many, and do more than a peer's answer before they give the processor back.
+constexpr uint64_t kContendedShareUs = 1000;
 constexpr uint32_t kRetryEvery = 64;
 
 struct Waiters {
@@ -40,7 +42,9 @@ bool OneProcessorAllowed() {
   return one;
 }
 
-Yielder::Yielder() : ticks_per_us_(TicksPerMicrosecond()) {}
+Yielder::Yielder(To to)
+    : ticks_per_us_(TicksPerMicrosecond()),
+      contended_((to == To::kPeer ? kContendedYieldUs : kContendedShareUs) * ticks_per_us_) {}
 
 bool Yielder::Once() {
   const uint64_t before = Ticks();
@@ -49,7 +53,7 @@ bool Yielder::Once() {
 }
 
 bool Yielder::Note(uint64_t before, uint64_t after) {
-  if (after - before <= kContendedYieldUs * ticks_per_us_) return true;
+  if (after - before <= contended_) return true;
   // One stall may be the host's, or a task's that is done now. Another soon after a pause is somebody who stays.
   backoff_ = before - not_until_ < backoff_ ? std::min(2 * backoff_, kMaxYieldBackoffUs * ticks_per_us_)
                                             : kMinYieldBackoffUs * ticks_per_us_;
@@ -89,10 +93,12 @@ std::vector<SpinFacts> AllSpinFacts() {
 }
 
 SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
+  const bool served = std::exchange(served_company, false);
   if (mode_ == SpinMode::kOff) return Plan::kSleep;
   if (mode_ == SpinMode::kAlways) return Plan::kPause;
   if (wait_ewma_ > static_cast<int64_t>(2 * budget_.get()) && ++skipped_ < kRetryEvery) return Plan::kSleep;
   skipped_ = 0;
+  if (served) return sharer_.allowed(wait_began_) ? Plan::kShare : Plan::kSleep;
   // A thread bound to one processor may well have its peer on another.
   if (peer_cpu < 0 ? OneProcessorAllowed() : peer_cpu == CurrentCpu()) {
     return yielder_.allowed(wait_began_) ? Plan::kYield : Plan::kSleep;

@@ -21,11 +21,17 @@ enum class SpinMode { kAuto, kAlways, kOff };
 // Whether this process may run on one processor only, as it was at the first call.
 bool OneProcessorAllowed();
 
-// Giving the processor away, which lets a peer that needs this very one answer sooner than a sleep and a wake
+// How many threads of this process wait for another of it, and need a processor for that (company.h).
+inline std::atomic<uint32_t> company{0};
+// The calling thread has brought one of them what it waits for: that one may need this very processor.
+inline thread_local bool served_company = false;
+
+// Giving the processor away, which lets whom one waits for, and who needs this very one, answer sooner than a sleep and a wake
 // would. Thread-compatible.
 class Yielder {
  public:
-  Yielder();
+  enum class To { kPeer, kCompany };
+  explicit Yielder(To to = To::kPeer);
 
   // Not where somebody else wanted the processor lately.
   bool allowed(uint64_t now_ticks) const { return now_ticks >= not_until_; }
@@ -47,8 +53,9 @@ class Yielder {
   static constexpr uint32_t kRetryEvery = 64;
 
   const uint64_t ticks_per_us_;
-  uint64_t not_until_ = 0;  // ticks
-  uint64_t backoff_ = 0;    // ticks; how long the last pause was
+  const uint64_t contended_;  // a yield that takes longer ran somebody else; ticks, as the next two
+  uint64_t not_until_ = 0;
+  uint64_t backoff_ = 0;  // how long the last pause was
   uint32_t misses_ = 0;   // in a row
   uint32_t skipped_ = 0;  // since the last try
 };
@@ -85,6 +92,7 @@ class SpinPolicy {
   void NoteSleep(uint64_t wake_latency_ticks);
 
   // Any thread.
+  SpinMode mode() const { return mode_; }
   SpinFacts facts() const;
 
  private:
@@ -99,7 +107,8 @@ class SpinPolicy {
    private:
     std::atomic<uint64_t> value_;
   };
-  enum class Plan { kSleep, kPause, kYield };
+  static constexpr uint64_t kAloneUs = 3;  // without a thought of company: a peer that is awake answers within
+  enum class Plan { kSleep, kPause, kYield, kShare };
   Plan Choose(int peer_cpu);
   // One wait counts for no more than four budgets: a single long one, when a processor was lost for a while or a client
   // had nothing to ask, is no reason to give up on spinning.
@@ -120,6 +129,7 @@ class SpinPolicy {
   uint64_t wait_began_ = 0;
   uint32_t skipped_ = 0;     // waits without a spin since the last one with
   Yielder yielder_;
+  Yielder sharer_{Yielder::To::kCompany};
   Number samples_, found_, spent_, not_tried_;
 };
 
@@ -151,9 +161,11 @@ bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
     not_tried_.Add1();
     return ready();
   }
-  const uint64_t budget = budget_.get();
+  const uint64_t budget = budget_.get(), alone = kAloneUs * ticks_per_us_;
   for (uint64_t now = wait_began_; now - wait_began_ < budget; now = Ticks()) {
-    if (plan == Plan::kPause) {
+    const bool share = plan == Plan::kShare || (plan == Plan::kPause && now - wait_began_ > alone &&
+                                                company.load(std::memory_order_relaxed) != 0);
+    if (plan == Plan::kPause && !share) {
       for (int i = 0; i < 8; ++i) {
         if (ready()) {
           NoteFound(now - wait_began_);  // near enough, and no clock read between the peer's word and ours
@@ -166,7 +178,7 @@ bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
         NoteFound(now - wait_began_);
         return true;
       }
-      if (!yielder_.Once()) break;
+      if (!(share ? sharer_ : yielder_).Once()) break;
     }
   }
   spent_.Add1();

@@ -10,6 +10,7 @@
 #include "transport/base/clock.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/ticks.h"
+#include "transport/base/wake_batch.h"
 
 namespace ipcrpc {
 namespace {
@@ -18,8 +19,11 @@ constexpr int kFramesPerTurn = 64;
 constexpr int kEventsPerVisit = 64;
 constexpr uint32_t kCoolEveryPasses = 256;
 constexpr uint64_t kCoolAfterUs = 1000;
-// How long a link that is cold may have to wait behind links that are never idle.
+// How long a link that is cold may have to wait behind links that are never idle, and how long behind links that are: that
+// doubles with each look in vain.
 constexpr uint64_t kHarvestEveryUs = 250;
+constexpr uint64_t kHarvestIdleAfterUs = 2;
+constexpr size_t kPeersAskedForCpu = 8;
 constexpr int kPassesPerRunOnce = 16;
 constexpr uint32_t kIncoming = EPOLLIN | EPOLLRDHUP;
 
@@ -158,25 +162,39 @@ bool Poller::Run() {
 void Poller::RunOnce() {
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
   Harvest(0);
+  EndSleep();
   bool busy = true;
   for (int i = 0; busy && i < kPassesPerRunOnce; ++i) {
     busy = false;
     IPCRPC_CHECK(Pass(&busy));  // nobody steals where there is no housekeeping thread
   }
-  const bool cold = CoolIdle(/*all=*/true);
+  const bool armed = BeginSleep();
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
-  if (!cold || Called()) Wakeup();
+  if (!armed || Called()) Wakeup();
 }
 
 void Poller::TakeNote() {
   if (commands_.load(std::memory_order_relaxed)) TakeCommands();
   if (check_events_.load(std::memory_order_relaxed) && check_events_.exchange(false)) {
     Harvest(0);
-  } else if (entries_.size() > hot_.size() && !hot_.empty() &&
-             Ticks() - last_harvest_ticks_ > kHarvestEveryUs * TicksPerMicrosecond()) {
+  } else if (entries_.size() > hot_.size() && !hot_.empty() && HarvestIsDue()) {
     Harvest(0);
   }
   if (posted_.load(std::memory_order_relaxed) != nullptr) TakePosted();
+}
+
+// A cold link's call is to wait for little longer than a hot one's, so whoever spins looks there, too; but a system call
+// for each look would cost the hot ones more than it gives.
+bool Poller::HarvestIsDue() {
+  const uint64_t now = Ticks(), us = TicksPerMicrosecond();
+  if (was_busy_) {
+    idle_from_ticks_ = now;
+    harvest_after_ticks_ = kHarvestIdleAfterUs * us;
+  }
+  if (now - last_harvest_ticks_ > kHarvestEveryUs * us) return true;
+  if (now - std::max(idle_from_ticks_, last_harvest_ticks_) < harvest_after_ticks_) return false;
+  harvest_after_ticks_ *= 2;
+  return true;
 }
 
 bool Poller::Glance() {
@@ -208,7 +226,7 @@ bool Poller::Pass(bool* busy) {
     }
   }
   if (left) std::erase_if(hot_, [](const EntryPtr& entry) { return !entry->hot; });
-  if (++passes_ % kCoolEveryPasses == 0 && hot_.size() > 1) CoolIdle(/*all=*/false);
+  if (++passes_ % kCoolEveryPasses == 0 && hot_.size() > 1) CoolIdle();
   was_busy_ = *busy;
   return true;
 }
@@ -216,7 +234,11 @@ bool Poller::Pass(bool* busy) {
 bool Poller::PollEntry(Entry& entry, int frames) {
   Link& link = entry.target->link();
   delivering = this;
-  const Link::Progress progress = link.Poll(*entry.target, frames);
+  Link::Progress progress;
+  {
+    WakeBatch wakes;
+    progress = link.Poll(*entry.target, frames);
+  }
   if (progress == Link::Progress::kClosed) Remove(entry);
   delivering = nullptr;
   switch (progress) {
@@ -266,27 +288,42 @@ void Poller::Heat(const EntryPtr& entry) {
   if (std::find(hot_.begin(), hot_.end(), entry) == hot_.end()) hot_.push_back(entry);
 }
 
-bool Poller::Cool(Entry& entry) {
+bool Poller::Arm(Entry& entry) {
   Link& link = entry.target->link();
   if (!link.BeginSleep()) return false;
   Watch(entry, kIncoming | (link.wants_write() ? uint32_t{EPOLLOUT} : 0u));
+  return true;
+}
+
+bool Poller::Cool(Entry& entry) {
+  if (!Arm(entry)) return false;
   entry.hot = false;
   return true;
 }
 
-bool Poller::CoolIdle(bool all) {
+void Poller::CoolIdle() {
   const uint64_t now = Ticks();
   for (const EntryPtr& entry : hot_) {
     if (!entry->hot) continue;
-    if (!all) {
-      // The first look since it was busy starts its time.
-      if (entry->last_busy_ticks == 0) entry->last_busy_ticks = now;
-      if (now - entry->last_busy_ticks < kCoolAfterUs * TicksPerMicrosecond()) continue;
-    }
-    Cool(*entry);
+    // The first look since it was busy starts its time.
+    if (entry->last_busy_ticks == 0) entry->last_busy_ticks = now;
+    if (now - entry->last_busy_ticks >= kCoolAfterUs * TicksPerMicrosecond()) Cool(*entry);
   }
   std::erase_if(hot_, [](const EntryPtr& entry) { return !entry->hot; });
-  return hot_.empty();
+}
+
+bool Poller::BeginSleep() {
+  CoolIdle();
+  for (armed_ = 0; armed_ < hot_.size(); ++armed_) {
+    if (Arm(*hot_[armed_])) continue;
+    EndSleep();
+    return false;
+  }
+  return true;
+}
+
+void Poller::EndSleep() {
+  while (armed_ > 0) hot_[--armed_]->target->link().EndSleep();
 }
 
 void Poller::Harvest(int timeout_ms) {
@@ -309,11 +346,12 @@ void Poller::Harvest(int timeout_ms) {
 }
 
 void Poller::SleepInEpoll() {
-  if (!CoolIdle(/*all=*/true)) return;
+  if (!BeginSleep()) return;
   SetWatched(false);
   sleep_.store(Sleep::kInEpoll, std::memory_order_seq_cst);
   if (!Called() && !stop_.load(std::memory_order_seq_cst)) Harvest(-1);
   sleep_.store(Sleep::kAwake, std::memory_order_seq_cst);
+  EndSleep();
   active_();
 }
 
@@ -371,8 +409,9 @@ void Poller::Remove(Entry& entry) {
 
 int Poller::HotPeerCpu() const {
   const int own = CurrentCpu();
-  for (const EntryPtr& entry : hot_) {
-    if (entry->target->link().peer_cpu() == own) return own;
+  // Of many, some: each costs a cache line of its peer's.
+  for (size_t i = 0; i < std::min(hot_.size(), kPeersAskedForCpu); ++i) {
+    if (hot_[(passes_ + i) % hot_.size()]->target->link().peer_cpu() == own) return own;
   }
   return -1;
 }

@@ -2,8 +2,9 @@
 // of them, and sleeps when there is nothing to do.
 //
 // A link is hot while it was busy lately: the poller looks at it in every pass, without a system call. Else it is cold:
-// armed, and in the poller's epoll, where the peer's doorbell reaches it. When nothing is hot the poller sleeps there;
-// with a single link, in that link's own wait if that is cheaper.
+// armed, and in the poller's epoll, where the peer's doorbell reaches it. When nothing comes the poller arms the hot ones,
+// too, and sleeps there; with a single link, in that link's own wait if that is cheaper. When it wakes, what was hot is
+// hot again: the peers of a server take turns, and the next one's call would come by a doorbell otherwise.
 //
 // The thread that drives is replaceable. Tasks (handlers) run at the top of the loop, with nothing of the poller
 // on the stack; when one is stuck, the housekeeper gives the poller to a stand-by thread (Steal()), and the stuck one
@@ -101,14 +102,18 @@ class Poller {
   // stack. True: there is something to do.
   bool Glance();
   void TakeNote();
+  bool HarvestIsDue();
   bool RunTasks();              // false: no longer driving
   void TakePosted();
   bool PollEntry(Entry& entry, int frames);  // true: it was busy
   void TakeCommands();
   void Harvest(int timeout_ms);
   void Heat(const std::shared_ptr<Entry>& entry);
-  bool Cool(Entry& entry);      // false: it has something to do
-  bool CoolIdle(bool all);      // true when none is hot any more
+  bool Arm(Entry& entry);       // false: it has something to do
+  bool Cool(Entry& entry);      // likewise
+  void CoolIdle();              // those that were not busy for a while
+  bool BeginSleep();            // all are armed; false: one has something to do, and none is
+  void EndSleep();
   void SleepInEpoll();
   void SleepInLink();
   bool SleepsInLink() const;
@@ -134,6 +139,9 @@ class Poller {
   uint32_t passes_ = 0;
   bool was_busy_ = false;  // in the last pass
   uint64_t last_harvest_ticks_ = 0;
+  uint64_t idle_from_ticks_ = 0;    // when the last pass that was busy ended; kept only while some links are cold
+  uint64_t harvest_after_ticks_ = 0;  // that or the last harvest, while nothing comes
+  size_t armed_ = 0;                  // of hot_, those in front
   bool watched_ = false;
 
   // any thread

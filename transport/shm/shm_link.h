@@ -49,6 +49,7 @@ class ShmLink final : public Link {
   void EndSleep() override { sleeper_.Retract(); }
   void OnEvent(uint32_t epoll_events) override;
   bool cheap_to_poll() const override { return true; }
+  bool may_spin() const override { return spin_.mode() != SpinMode::kOff; }
   int peer_cpu() const override;
 
   void Kick() override;
