@@ -13,6 +13,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "bench/syscalls.h"
 
@@ -141,7 +142,30 @@ void SleepFor(uint64_t ticks, const Sample& sample) {
   usleep(static_cast<useconds_t>(static_cast<double>(ticks) / sample.ticks_per_us));
 }
 
-// One of the calls that are under way: its end begins the next.
+struct Flight;
+
+// A thread that begins calls, and sleeps while all of its own are under way.
+class Driver {
+ public:
+  // Any thread.
+  void HandBack(Flight* flight);
+  void Stop() { Wake(kStop); }
+  // Until Stop().
+  void Run();
+
+ private:
+  static constexpr uint32_t kStop = 1, kBack = 2;  // and twice how many times something was handed back
+
+  void Wake(uint32_t change) {
+    word_.fetch_add(change, std::memory_order_release);
+    word_.notify_one();
+  }
+
+  std::atomic<Flight*> back_{nullptr};
+  std::atomic<uint32_t> word_{0};
+};
+
+// One of the calls that are under way. Its end begins the next, or has its driver do so.
 struct Flight {
   enum class Phase { kWarmUp, kMeasured, kOver };
 
@@ -154,6 +178,8 @@ struct Flight {
     if (phase_now == Phase::kMeasured) latency.Add(Now() - began);
     if (phase_now == Phase::kOver) {
       landed->count_down();
+    } else if (driver != nullptr) {
+      driver->HandBack(this);
     } else {
       Begin();
     }
@@ -162,9 +188,29 @@ struct Flight {
   const BeginCall& call;
   const std::atomic<Phase>* phase;
   std::latch* landed;
+  Driver* driver;
+  Flight* next = nullptr;
   uint64_t began = 0;
   Histogram latency = {};
 };
+
+void Driver::HandBack(Flight* flight) {
+  flight->next = back_.load(std::memory_order_relaxed);
+  while (!back_.compare_exchange_weak(flight->next, flight, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+  if (flight->next == nullptr) Wake(kBack);  // else it has been woken and not looked yet
+}
+
+void Driver::Run() {
+  for (;;) {
+    const uint32_t word = word_.load(std::memory_order_acquire);
+    Flight* flight = back_.exchange(nullptr, std::memory_order_acquire);
+    const bool stop = (word & kStop) != 0;
+    if (flight == nullptr && stop) return;
+    if (flight == nullptr) word_.wait(word, std::memory_order_acquire);
+    while (flight != nullptr) std::exchange(flight, flight->next)->Begin();
+  }
+}
 
 }  // namespace
 
@@ -172,9 +218,15 @@ void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls) {
   Meter meter(sample);
   std::atomic<Flight::Phase> phase{Flight::Phase::kWarmUp};
   std::latch landed(static_cast<std::ptrdiff_t>(calls.size()));
+  std::deque<Driver> drivers(sample.order.drivers);
   std::deque<Flight> flights;
-  for (const BeginCall& call : calls) flights.push_back({.call = call, .phase = &phase, .landed = &landed});
-  for (Flight& flight : flights) flight.Begin();
+  for (const BeginCall& call : calls) {
+    Driver* const driver = drivers.empty() ? nullptr : &drivers[flights.size() % drivers.size()];
+    flights.push_back({.call = call, .phase = &phase, .landed = &landed, .driver = driver});
+  }
+  std::vector<std::thread> threads;
+  for (Driver& driver : drivers) threads.emplace_back([&driver] { driver.Run(); });
+  for (Flight& flight : flights) flight.driver != nullptr ? flight.driver->HandBack(&flight) : flight.Begin();
   SleepFor(sample.warmup_ticks, sample);
   meter.Start();
   const uint64_t began = Now();
@@ -183,7 +235,10 @@ void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls) {
   const uint64_t elapsed = Now() - began;
   phase = Flight::Phase::kOver;
   meter.Stop(elapsed);
+  // What a driver had in hand meanwhile it begins, and its end is the last.
   landed.wait();
+  for (Driver& driver : drivers) driver.Stop();
+  for (std::thread& thread : threads) thread.join();
   for (const Flight& flight : flights) sample.latency.Merge(flight.latency);
 }
 

@@ -27,6 +27,7 @@ struct Order {
   uint32_t bytes = 64;       // payload of each message
   uint32_t threads = 1;      // that call, on one connection
   uint32_t in_flight = 0;    // calls under way at once, without a thread for each; 0: calls that block
+  uint32_t drivers = 0;      // threads that begin those; 0: each one's end begins the next
   uint32_t connections = 1;  // each call takes one of them
   bool skewed = false;       // 95 of 100 calls on the first four connections, else all alike
   bool count = false;        // system calls and allocations as well, which costs time
@@ -106,6 +107,7 @@ void Measure(Sample& sample, Call&& call) {
 // The same from as many threads as there are calls.
 void MeasureThreads(Sample& sample, const std::vector<std::function<void()>>& calls);
 // As many calls under way all the time as there are functions, of which each begins one and has `ended` called, by any thread.
+// Of several drivers each has its share of them.
 using BeginCall = std::function<void(std::function<void()> ended)>;
 void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls);
 // No call at all for the measured time.

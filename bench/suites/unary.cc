@@ -21,6 +21,7 @@ constexpr char k64B[] = "unary 64 B";
 constexpr char k1MiB[] = "unary 1 MiB";
 constexpr char kThreads[] = "threads on one channel, unary 64 B";
 constexpr char kOneInFlight[] = ", 1 in flight";
+constexpr char k64InFlight[] = ", 64 in flight";
 constexpr char kInFlight[] = "calls in flight by callbacks, unary 64 B";
 constexpr char kCounts[] = "what a unary call takes besides time";
 
@@ -87,6 +88,12 @@ void AddThreads(const Setup& setup, Report& report) {
       row.name = threads == 1 ? row.base : system.name + ", " + std::to_string(threads) + " threads";
       table.rows.push_back(std::move(row));
     }
+    if (system.name != kShm && system.name != kGrpcCallback) continue;
+    for (const uint32_t threads : {1u, 4u}) {
+      Row row = RowOf(system, {.in_flight = 64, .drivers = threads}, system.name + kOneThread + k64InFlight);
+      row.name = threads == 1 ? row.base : system.name + ", " + std::to_string(threads) + " threads" + k64InFlight;
+      table.rows.push_back(std::move(row));
+    }
   }
   AddTable(setup, report, std::move(table));
 }
@@ -140,12 +147,15 @@ void AddGoals(Report& report) {
       {"64 B, hogs: p50 of shm: by that of spin=off", in(k64B, kShm, Placement::kHogs), in(k64B, kShmNoSpin, Placement::kHogs), p50, 1.1, false},
       {"64 B, hogs: p99 of shm: by that of spin=off", in(k64B, kShm, Placement::kHogs), in(k64B, kShmNoSpin, Placement::kHogs),
        &Measured::p99_us, 1.25, false},
-      {"64 calls in flight: calls/s of shm:", in(kInFlight, std::string(kShm) + ", 64 in flight", Placement::kFree), std::nullopt,
+      {"64 calls in flight: calls/s of shm:", in(kInFlight, std::string(kShm) + k64InFlight, Placement::kFree), std::nullopt,
        &Measured::calls_per_s, 1.5e6, true},
-      {"64 calls in flight: calls/s of shm: by those of gRPC C++ callback", in(kInFlight, std::string(kShm) + ", 64 in flight", Placement::kFree),
-       in(kInFlight, std::string(kGrpcCallback) + ", 64 in flight", Placement::kFree), &Measured::calls_per_s, 80, true},
+      {"64 calls in flight: calls/s of shm: by those of gRPC C++ callback", in(kInFlight, std::string(kShm) + k64InFlight, Placement::kFree),
+       in(kInFlight, std::string(kGrpcCallback) + k64InFlight, Placement::kFree), &Measured::calls_per_s, 80, true},
       {"4 threads on one channel: calls/s by those of one thread", in(kThreads, std::string(kShm) + ", 4 threads", Placement::kFree),
        in(kThreads, std::string(kShm) + kOneThread, Placement::kFree), &Measured::calls_per_s, 0.5, true},
+      {"4 threads on one channel, 64 calls in flight: calls/s by those of one thread",
+       in(kThreads, std::string(kShm) + ", 4 threads" + k64InFlight, Placement::kFree),
+       in(kThreads, std::string(kShm) + kOneThread + k64InFlight, Placement::kFree), &Measured::calls_per_s, 1, true},
       {"1 MiB, two cores: p50 of shm: by that of ring + protobuf, spin", in(k1MiB, kShm), in(k1MiB, kRingSpin), p50, 1.3, false},
       {"1 MiB, two cores: p50 of gRPC C++ by that of shm:", in(k1MiB, kGrpc), in(k1MiB, kShm), p50, 6, true},
       {"64 B, two cores: processor seconds of both sides for 10⁶ calls", shm, std::nullopt, &Measured::cpu_us, 3, false},
