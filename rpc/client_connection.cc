@@ -59,8 +59,13 @@ void ClientConnection::NoteMethodKnown(uint32_t id) {
 }
 
 void ClientConnection::Close() {
+  ForgetHangup();
   link().Close(absl::CancelledError("the channel was closed"));
-  if (poller() != nullptr) KickHolder();
+  if (poller() != nullptr) {
+    KickHolder();
+  } else {
+    EndOfLink();
+  }
 }
 
 Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {

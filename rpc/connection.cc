@@ -53,7 +53,7 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
 
 Connection::~Connection() {
   if (!ours()) return;
-  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  ForgetHangup();
   if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
   if (keepalive_timer_ != 0) runtime_->timers().Remove(keepalive_timer_);
 }
@@ -342,6 +342,10 @@ void Connection::WatchHangup() {
   });
 }
 
+void Connection::ForgetHangup() {
+  if (const uint64_t watch = hangup_watch_.exchange(0)) runtime_->ForgetHangup(watch);
+}
+
 void Connection::EndOfLink() {
   hung_up_.store(true, std::memory_order_seq_cst);
   ReadToEnd();
@@ -430,7 +434,7 @@ void Connection::OnClosed() { CloseStreams(); }
 
 void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
-  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  ForgetHangup();
   const absl::Status why = link_->status();
   for (const StreamPtr& stream : AllStreams()) {
     // A peer that was given up may still come to it.

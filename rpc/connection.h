@@ -158,6 +158,10 @@ class Connection : public PollTarget {
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
+  // Who closes the link himself need not be told of it.
+  void ForgetHangup();
+  // Nothing more will come, though nobody may be looking: streams end.
+  void EndOfLink();
   // From now on a silent peer is asked whether it lives.
   void StartKeepalive(const Keepalive& keepalive);
 
@@ -176,8 +180,6 @@ class Connection : public PollTarget {
   void KeepAlive();
   // Looks at the link, if nobody holds the role.
   void LookAround();
-  // Nothing more will come, though nobody may be looking: streams end.
-  void EndOfLink();
   // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
   void ReadToEnd();
   bool Unsent();
