@@ -91,7 +91,7 @@ class Poller {
   struct Entry {
     std::shared_ptr<PollTarget> target;
     bool hot = false;
-    uint32_t watched_events = 0;   // in the epoll
+    uint32_t watched_events = 0;   // in the epoll; 0: it is not there, as long as it has never been cold
     uint64_t last_busy_ticks = 0;  // 0: busy since the last look
   };
   using EntryPtr = std::shared_ptr<Entry>;

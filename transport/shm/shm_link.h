@@ -77,6 +77,7 @@ class ShmLink final : public Link {
   // receive role
   bool Ready() const;
   bool SpaceCame() const;
+  bool PeerClosed() const { return peer_->closed.load(std::memory_order_acquire) != 0; }
   uint32_t SleepReasons() const;
   bool TakeKick();
   void NoteCpu();

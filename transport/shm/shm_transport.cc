@@ -186,9 +186,15 @@ absl::StatusOr<std::unique_ptr<Listener>> AdoptShm(const Address& address, std::
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t deadline_ns) {
   ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  // Made before, the greeting is there when the server hears of the connection, and it need not be told twice. Parts that are for
+  // trusted peers wait until the peer is known, and what does not work is tried again there, to say so.
+  std::optional<OwnSide> own;
+  if (options.terms.parts.standard()) {
+    if (absl::StatusOr<OwnSide> made = MakeOwnSide(options.terms); made.ok()) own = *std::move(made);
+  }
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kSocket, deadline_ns));
-  ASSIGN_OR_RETURN(Agreement agreement,
-                   Introduce(connection.fd.get(), connection.peer, options.terms, std::min(deadline_ns, MonotonicNs() + kHandshakeNs)));
+  ASSIGN_OR_RETURN(Agreement agreement, Introduce(connection.fd.get(), connection.peer, options.terms,
+                                                  std::min(deadline_ns, MonotonicNs() + kHandshakeNs), options.spin, std::move(own)));
   return std::make_unique<ShmLink>(std::move(connection.fd), std::move(agreement), connection.peer,
                                    absl::StrCat("shm:", connection.place), options.spin);
 }
