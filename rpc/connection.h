@@ -12,7 +12,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,6 +25,7 @@
 #include "rpc/stream_table.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/queue.h"
 #include "transport/runtime/io_runtime.h"
 
 namespace ipcrpc::rpc {
@@ -211,7 +211,7 @@ class Connection : public PollTarget {
   internal::Mutex send_mu_;  // the send role, and:
   uint32_t begins_sent_ = 0;
   uint32_t parcels_sent_ = 0;
-  std::deque<std::string> outbox_;
+  Queue<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
   internal::Mutex waiters_mu_;
