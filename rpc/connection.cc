@@ -1,11 +1,12 @@
 #include "rpc/connection.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "rpc/convert.h"
 #include "transport/base/copy.h"
@@ -28,12 +29,13 @@ constexpr uint64_t kIdleUs = 1000;
 // What says whose CLOCK_MONOTONIC is ours. Looked up once for each thread and process: a forked child may be in another time
 // namespace than its parent.
 const HelloBody& ClockFacts() {
+  constexpr ssize_t kBootIdBytes = 36;
   thread_local HelloBody facts;
   thread_local uint64_t process = 0;
   if (std::exchange(process, ProcessToken()) != process) {
     facts = HelloBody();
-    std::ifstream boot_id("/proc/sys/kernel/random/boot_id");
-    boot_id.read(facts.boot_id, 36);
+    const UniqueFd boot_id(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    if (boot_id.valid() && read(boot_id.get(), facts.boot_id, kBootIdBytes) != kBootIdBytes) facts.boot_id[0] = 0;
     struct stat info;
     if (stat("/proc/self/ns/time", &info) == 0) facts.time_namespace = info.st_ino;
   }

@@ -249,6 +249,8 @@ void Poller::TakeCommands() {
   for (std::shared_ptr<PollTarget>& target : attach) {
     auto entry = std::make_shared<Entry>();
     entry->target = std::move(target);
+    // Into the epoll it gets when it is first cold. But one that makes its descriptor when asked has it from now on.
+    entry->target->link().event_fd();
     entries_.emplace(entry->target.get(), entry);
     entry->hot = true;
     hot_.push_back(std::move(entry));
@@ -374,10 +376,13 @@ void Poller::Remove(Entry& entry) {
 
 int Poller::HotPeerCpu() const {
   const int own = CurrentCpu();
+  int another = -1;
   for (const EntryPtr& entry : hot_) {
-    if (entry->target->link().peer_cpu() == own) return own;
+    const int cpu = entry->target->link().peer_cpu();
+    if (cpu == own) return own;
+    another = std::max(another, cpu);
   }
-  return -1;
+  return another;
 }
 
 }  // namespace ipcrpc

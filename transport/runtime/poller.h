@@ -118,7 +118,7 @@ class Poller {
   bool Called() const;
   void Wakeup();
   void SetWatched(bool watched);
-  int HotPeerCpu() const;
+  int HotPeerCpu() const;  // our own, if one of the hot peers is here; else another's, -1 unknown
 
   const std::function<void()> active_;
   const std::function<void(bool)> watch_;
