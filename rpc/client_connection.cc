@@ -19,7 +19,7 @@ ClientConnection::ClientConnection(std::unique_ptr<Link> link, std::shared_ptr<I
                                    std::function<void()> on_gone)
     : Connection(std::move(link), std::move(runtime)), on_gone_(std::move(on_gone)) {}
 
-ClientConnection::~ClientConnection() = default;
+ClientConnection::~ClientConnection() { delete more_known_methods_.load(std::memory_order_relaxed); }
 
 StreamPtr ClientConnection::NewStream(int64_t max_receive_bytes, bool lead) {
   if (gone_.load(std::memory_order_acquire)) return nullptr;
@@ -50,17 +50,34 @@ void ClientConnection::Cancel(Stream& stream, Status why) {
   DriveWhileUnsent();
 }
 
-bool ClientConnection::MethodKnown(uint32_t id) const {
-  return id < kMaxMethods && ((known_methods_[id / 64].load(std::memory_order_relaxed) >> (id % 64)) & 1) != 0;
+bool ClientConnection::MoreMethodKnown(uint32_t id) const {
+  const MoreMethods* const more = more_known_methods_.load(std::memory_order_acquire);
+  return more != nullptr && id < kMaxMethods && ((more->known[id / 64].load(std::memory_order_relaxed) >> (id % 64)) & 1) != 0;
 }
 
 void ClientConnection::NoteMethodKnown(uint32_t id) {
-  if (id < kMaxMethods && !MethodKnown(id)) known_methods_[id / 64].fetch_or(uint64_t{1} << (id % 64), std::memory_order_relaxed);
+  if (id >= kMaxMethods || MethodKnown(id)) return;
+  const uint64_t bit = uint64_t{1} << (id % 64);
+  if (id < kFewMethods) {
+    few_known_methods_.fetch_or(bit, std::memory_order_relaxed);
+    return;
+  }
+  MoreMethods* more = more_known_methods_.load(std::memory_order_acquire);
+  if (more == nullptr) {
+    auto fresh = std::make_unique<MoreMethods>();
+    if (more_known_methods_.compare_exchange_strong(more, fresh.get(), std::memory_order_acq_rel)) more = fresh.release();
+  }
+  more->known[id / 64].fetch_or(bit, std::memory_order_relaxed);
 }
 
 void ClientConnection::Close() {
+  ForgetHangup();
   link().Close(absl::CancelledError("the channel was closed"));
-  if (poller() != nullptr) KickHolder();
+  if (poller() != nullptr) {
+    KickHolder();
+  } else {
+    EndOfLink();
+  }
 }
 
 Connection::Verdict ClientConnection::OnHello(const HelloBody& hello) {

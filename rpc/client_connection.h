@@ -28,7 +28,10 @@ class ClientConnection final : public Connection {
   void Cancel(Stream& stream, Status why);
 
   // The server knows the method by its index, so its name need not be sent.
-  bool MethodKnown(uint32_t id) const;
+  bool MethodKnown(uint32_t id) const {
+    if (id < kFewMethods) [[likely]] return (few_known_methods_.load(std::memory_order_relaxed) >> id) & 1;
+    return MoreMethodKnown(id);
+  }
   void NoteMethodKnown(uint32_t id);
   static constexpr uint32_t kMaxMethods = 4096;
 
@@ -48,6 +51,8 @@ class ClientConnection final : public Connection {
   // Of a message that did not arrive well.
   Verdict Refuse(Stream& stream, const FrameHeader& header, Stream::Arrival arrival);
 
+  bool MoreMethodKnown(uint32_t id) const;
+
   // No new call starts here. True: for the first time.
   bool Leave();
 
@@ -57,7 +62,13 @@ class ClientConnection final : public Connection {
   std::atomic<uint32_t> taken_{kStillTaking};  // calls, by the server, when it says so
   std::atomic<bool> shares_clock_{false};
   CallNumbers numbers_;
-  std::atomic<uint64_t> known_methods_[kMaxMethods / 64] = {};
+  // By their bits. Most programs have no more than the few; the others' are made by the first that is noted.
+  static constexpr uint32_t kFewMethods = 64;
+  struct MoreMethods {
+    std::atomic<uint64_t> known[kMaxMethods / 64] = {};
+  };
+  std::atomic<uint64_t> few_known_methods_{0};
+  std::atomic<MoreMethods*> more_known_methods_{nullptr};
 };
 
 }  // namespace ipcrpc::rpc

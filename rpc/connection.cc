@@ -1,11 +1,12 @@
 #include "rpc/connection.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "rpc/convert.h"
 #include "transport/base/company.h"
@@ -32,12 +33,13 @@ constexpr uint64_t kTurnUs = 10;
 // What says whose CLOCK_MONOTONIC is ours. Looked up once for each thread and process: a forked child may be in another time
 // namespace than its parent.
 const HelloBody& ClockFacts() {
+  constexpr ssize_t kBootIdBytes = 36;
   thread_local HelloBody facts;
   thread_local uint64_t process = 0;
   if (std::exchange(process, ProcessToken()) != process) {
     facts = HelloBody();
-    std::ifstream boot_id("/proc/sys/kernel/random/boot_id");
-    boot_id.read(facts.boot_id, 36);
+    const UniqueFd boot_id(open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC));
+    if (boot_id.valid() && read(boot_id.get(), facts.boot_id, kBootIdBytes) != kBootIdBytes) facts.boot_id[0] = 0;
     struct stat info;
     if (stat("/proc/self/ns/time", &info) == 0) facts.time_namespace = info.st_ino;
   }
@@ -57,7 +59,7 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
 
 Connection::~Connection() {
   if (!ours()) return;
-  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  ForgetHangup();
   if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
   if (keepalive_timer_ != 0) runtime_->timers().Remove(keepalive_timer_);
 }
@@ -365,6 +367,10 @@ void Connection::WatchHangup() {
   });
 }
 
+void Connection::ForgetHangup() {
+  if (const uint64_t watch = hangup_watch_.exchange(0)) runtime_->ForgetHangup(watch);
+}
+
 void Connection::EndOfLink() {
   hung_up_.store(true, std::memory_order_seq_cst);
   ReadToEnd();
@@ -453,7 +459,7 @@ void Connection::OnClosed() { CloseStreams(); }
 
 void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
-  if (const uint64_t watch = hangup_watch_.load()) runtime_->ForgetHangup(watch);
+  ForgetHangup();
   const absl::Status why = link_->status();
   for (const StreamPtr& stream : AllStreams()) {
     // A peer that was given up may still come to it.

@@ -12,7 +12,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,6 +25,7 @@
 #include "rpc/stream_table.h"
 #include "transport/base/clock.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/queue.h"
 #include "transport/base/spin.h"
 #include "transport/runtime/io_runtime.h"
 
@@ -159,6 +159,10 @@ class Connection : public PollTarget {
 
   // Hang-ups are seen by the runtime's housekeeping thread, and dealt with there when nobody else looks at the link.
   void WatchHangup();
+  // Who closes the link himself need not be told of it.
+  void ForgetHangup();
+  // Nothing more will come, though nobody may be looking: streams end.
+  void EndOfLink();
   // From now on a silent peer is asked whether it lives.
   void StartKeepalive(const Keepalive& keepalive);
 
@@ -179,8 +183,6 @@ class Connection : public PollTarget {
   void KeepAlive();
   // Looks at the link, if nobody holds the role.
   void LookAround();
-  // Nothing more will come, though nobody may be looking: streams end.
-  void EndOfLink();
   // Takes the role, if it is free, and reads the link of a peer that has hung up to its end.
   void ReadToEnd();
   bool Unsent();
@@ -212,7 +214,7 @@ class Connection : public PollTarget {
   internal::Mutex send_mu_;  // the send role, and:
   uint32_t begins_sent_ = 0;
   uint32_t parcels_sent_ = 0;
-  std::deque<std::string> outbox_;
+  Queue<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
 
   internal::Mutex waiters_mu_;

@@ -49,8 +49,13 @@ std::shared_ptr<const AuthContext> MakeAuthContext(const PeerIdentity& peer) {
 }  // namespace
 
 ServerConnection::ServerConnection(std::unique_ptr<Link> accepted, std::shared_ptr<ServerCore> core)
-    : Connection(std::move(accepted), std::shared_ptr<IoRuntime>(core, &core->runtime())), core_(std::move(core)),
-      auth_context_(MakeAuthContext(link().peer())) {}
+    : Connection(std::move(accepted), std::shared_ptr<IoRuntime>(core, &core->runtime())), core_(std::move(core)) {}
+
+std::shared_ptr<const AuthContext> ServerConnection::auth_context() {
+  std::lock_guard lock(auth_mu_);
+  if (auth_context_ == nullptr) auth_context_ = MakeAuthContext(link().peer());
+  return auth_context_;
+}
 
 void ServerConnection::Start() {
   SendHello(core_->limits().max_streams);

@@ -30,7 +30,8 @@ class ServerConnection final : public Connection {
   void CloseWhenDrained(int64_t deadline_ns);
 
   ServerCore& core() const { return *core_; }
-  const std::shared_ptr<const AuthContext>& auth_context() const { return auth_context_; }
+  // Made when it is asked for first. Any thread.
+  std::shared_ptr<const AuthContext> auth_context();
 
   // A call that runs here has ended.
   void CallEnded() { ended_.fetch_add(1, std::memory_order_relaxed); }
@@ -67,7 +68,8 @@ class ServerConnection final : public Connection {
   static constexpr size_t kMaxWaitingRefusals = 4096;
 
   const std::shared_ptr<ServerCore> core_;
-  const std::shared_ptr<const AuthContext> auth_context_;
+  internal::Mutex auth_mu_;
+  std::shared_ptr<const AuthContext> auth_context_;
 
   // Handlers that run, or are about to. One may still do so when its call is over for the client.
   uint32_t running() const { return begun_ - ended_.load(std::memory_order_relaxed); }

@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "transport/base/fd.h"
+#include "transport/base/queue.h"
 #include "transport/base/scm_rights.h"
 
 namespace ipcrpc {
@@ -38,7 +38,7 @@ class FdQueue {
 
  private:
   const size_t limit_;
-  std::deque<ArrivedFds> waiting_;
+  Queue<ArrivedFds> waiting_;
   uint32_t pushed_ = 0, taken_ = 0;
 };
 

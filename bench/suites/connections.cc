@@ -7,6 +7,8 @@ namespace {
 
 constexpr char kConnect[] = "connect, call, close";
 constexpr char kBareConnect[] = "bare socket: connect, round trip, close";
+constexpr char kMemoryConnect[] = "bare socket and memory: the same, a memfd each way";
+constexpr size_t kSegmentBytes = 68 * 1024;  // a ring of 64 KiB and its head
 constexpr char kOneShot[] = "a process that makes one call";
 constexpr char kEmpty[] = "no call, the libraries of ";
 constexpr char kIdle[] = "1,000 idle connections";
@@ -19,7 +21,8 @@ std::string One(const std::string& system) { return system + ", 1"; }
 
 void AddRate(const Setup& setup, Report& report) {
   Table table = {kConnect, Placement::kTwoCores, &ThroughputShape("connections"),
-                 {Floor(kBareConnect, [path = setup.directory + "/bare"] { return BareHandshake(path); }, kBareConnect)}};
+                 {Floor(kBareConnect, [path = setup.directory + "/bare"] { return BareHandshake(path); }, kBareConnect),
+                  Floor(kMemoryConnect, [path = setup.directory + "/memory"] { return MemoryHandshake(path, kSegmentBytes); }, kBareConnect)}};
   for (const System& system : setup.systems) {
     if (system.connects) table.rows.push_back(RowOf(system, {.pattern = Pattern::kConnect}, kBareConnect));
   }
@@ -86,6 +89,8 @@ void AddConnections(const Setup& setup, Report& report) {
   const RowName idle = {kIdle, two, kShm};
   report.goals.push_back({"connect, call, close: shm:'s rate by that of a bare socket", {kConnect, two, kShm}, RowName{kConnect, two, kBareConnect},
                           &Measured::calls_per_s, 0.9, true});
+  report.goals.push_back({"connect, call, close: shm:'s rate by that of a bare socket that passes memory", {kConnect, two, kShm},
+                          RowName{kConnect, two, kMemoryConnect}, &Measured::calls_per_s, 0.9, true});
   report.goals.push_back({"an idle connection: KiB of both sides", idle, std::nullopt, &Measured::kib, 24, false});
   report.goals.push_back({"1,000 idle connections: % of a processor (the clock that ends the wait is in it)", idle, std::nullopt, &Measured::cpu_percent, 0.1, false});
   report.goals.push_back({"1,024 connections, 95 % of calls on 4: p50 by that of one", {kMany, two, Skewed(kShm)}, RowName{kMany, two, One(kShm)},

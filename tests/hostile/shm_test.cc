@@ -334,6 +334,18 @@ TEST_P(Shm, HangUpAndGoOnWriting) {
   while (MsSince(start) < 300) client.Send(ping, 1);
 }
 
+// Its word for it is enough, though its socket stays; what it wrote before is read.
+TEST_P(Shm, SayingThatItHasClosedEndsTheConnection) {
+  RawShmClient client(address());
+  ASSERT_TRUE(client.Greet());
+  client.Send(hostile::Hello());
+  client.Send(FrameOf({.type = FrameType::kPing}));
+  client.own()->closed.store(1);
+  client.Wake();
+  EXPECT_TRUE(client.ReceiveType(FrameType::kPong).has_value());
+  EXPECT_TRUE(client.WaitClosed());
+}
+
 INSTANTIATE_TEST_SUITE_P(All, Shm, ::testing::Values(std::string_view("shm")), SchemeName);
 
 }  // namespace

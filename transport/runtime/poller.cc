@@ -147,13 +147,17 @@ bool Poller::Run() {
   while (!stop_.load(std::memory_order_relaxed)) {
     bool busy = false;
     if (!Pass(&busy)) return false;
+    const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
     if (SleepsInLink()) {
       // Where a look costs a system call the next one is the link's own.
-      if (!busy || !hot_[0]->target->link().cheap_to_poll()) SleepInLink();
+      const bool cheap = hot_[0]->target->link().cheap_to_poll();
+      if (busy && cheap) continue;
+      // A link that has just come may be gone as soon: it is worth a wait before the epoll is given to others to watch.
+      const bool waited = cheap && !watched_ && spin_.Spin(ready, [this] { return HotPeerCpu(); });
+      if (!waited && SleepsInLink()) SleepInLink();  // another may have come meanwhile
       continue;
     }
     if (busy) continue;
-    const auto ready = [this] { return Glance() || stop_.load(std::memory_order_relaxed); };
     if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
   return true;
@@ -267,9 +271,8 @@ void Poller::TakeCommands() {
   for (std::shared_ptr<PollTarget>& target : attach) {
     auto entry = std::make_shared<Entry>();
     entry->target = std::move(target);
-    entry->watched_events = kIncoming;
-    epoll_event event = {.events = kIncoming, .data = {.ptr = entry->target.get()}};
-    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, entry->target->link().event_fd(), &event);
+    // Into the epoll it gets when it is first cold. But one that makes its descriptor when asked has it from now on.
+    entry->target->link().event_fd();
     entries_.emplace(entry->target.get(), entry);
     entry->hot = true;
     hot_.push_back(std::move(entry));
@@ -290,6 +293,8 @@ void Poller::Heat(const EntryPtr& entry) {
 
 bool Poller::Arm(Entry& entry) {
   Link& link = entry.target->link();
+  // From the first time on: also one whose frames are held is seen to hang up.
+  if (entry.watched_events == 0) Watch(entry, kIncoming);
   if (!link.BeginSleep()) return false;
   Watch(entry, kIncoming | (link.wants_write() ? uint32_t{EPOLLOUT} : 0u));
   return true;
@@ -362,7 +367,7 @@ bool Poller::SleepsInLink() const {
 void Poller::SleepInLink() {
   PollTarget* target = hot_[0]->target.get();
   // What the link itself waits for must not wake those who watch fd() meanwhile.
-  if (!target->link().cheap_to_poll()) Watch(*hot_[0], 0);
+  Watch(*hot_[0], target->link().cheap_to_poll() ? kIncoming : 0);
   SetWatched(true);
   if (sleeping_in_ != target) {
     std::lock_guard lock(mu_);
@@ -395,7 +400,7 @@ void Poller::Watch(Entry& entry, uint32_t events) {
 
 void Poller::Remove(Entry& entry) {
   const std::shared_ptr<PollTarget> target = entry.target;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, target->link().event_fd(), nullptr);
+  Watch(entry, 0);
   entry.hot = false;
   {
     std::lock_guard lock(mu_);
@@ -409,11 +414,14 @@ void Poller::Remove(Entry& entry) {
 
 int Poller::HotPeerCpu() const {
   const int own = CurrentCpu();
+  int another = -1;
   // Of many, some: each costs a cache line of its peer's.
   for (size_t i = 0; i < std::min(hot_.size(), kPeersAskedForCpu); ++i) {
-    if (hot_[(passes_ + i) % hot_.size()]->target->link().peer_cpu() == own) return own;
+    const int cpu = hot_[(passes_ + i) % hot_.size()]->target->link().peer_cpu();
+    if (cpu == own) return own;
+    another = std::max(another, cpu);
   }
-  return -1;
+  return another;
 }
 
 }  // namespace ipcrpc

@@ -92,7 +92,7 @@ class Poller {
   struct Entry {
     std::shared_ptr<PollTarget> target;
     bool hot = false;
-    uint32_t watched_events = 0;   // in the epoll
+    uint32_t watched_events = 0;   // in the epoll; 0: it is not there, as long as it has never been cold
     uint64_t last_busy_ticks = 0;  // 0: busy since the last look
   };
   using EntryPtr = std::shared_ptr<Entry>;
@@ -123,7 +123,7 @@ class Poller {
   bool Called() const;
   void Wakeup();
   void SetWatched(bool watched);
-  int HotPeerCpu() const;
+  int HotPeerCpu() const;  // our own, if one of the hot peers is here; else another's, -1 unknown
 
   const std::function<void()> active_;
   const std::function<void(bool)> watch_;

@@ -11,6 +11,7 @@
 #include "transport/base/clock.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
+#include "transport/base/ticks.h"
 #include "transport/shm/ledger.h"
 
 namespace ipcrpc::shm {
@@ -28,6 +29,20 @@ absl::Status WaitReadable(int socket, int64_t deadline_ns) {
   }
 }
 
+// An answer that comes soon is there before a sleep for it would have ended. No longer than a sleep and a wake take, and not where
+// the server may need this processor.
+absl::StatusOr<std::optional<Datagram>> LookForAnswer(int socket) {
+  constexpr uint64_t kAtMostUs = 50;
+  constexpr int kPausesBetween = 16;
+  const uint64_t began = Ticks(), budget = OneProcessorAllowed() ? 0 : kAtMostUs * TicksPerMicrosecond();
+  while (Ticks() - began < budget) {
+    ASSIGN_OR_RETURN(std::optional<Datagram> answer, ReceiveDatagram(socket));
+    if (answer.has_value()) return answer;
+    for (int i = 0; i < kPausesBetween; ++i) CpuRelax();
+  }
+  return std::nullopt;
+}
+
 absl::Status CheckSizes(uint32_t ring_bytes, uint32_t max_ring_bytes) {
   if (IsRingSize(ring_bytes) && IsRingSize(max_ring_bytes) && ring_bytes <= max_ring_bytes) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("the peer's ring sizes ", ring_bytes, " and ", max_ring_bytes,
@@ -41,30 +56,11 @@ bool Read(const std::string& bytes, size_t offset, Body& body) {
   return true;
 }
 
-// What is ours, and how the peer is told of it.
-struct OwnSide {
-  OwnMemory memory;
-  OwnBell bell;
-  PartsBody body;
-
-  absl::Status Send(int socket, std::string message, bool with_parts) const {
-    if (with_parts) message.append(reinterpret_cast<const char*>(&body), sizeof(body));
-    const int segment = memory.place.fd.get(), wake = bell.place.fd.get();
-    if (segment < 0) return SendDatagram(socket, message.data(), message.size(), {wake});
-    return SendDatagram(socket, message.data(), message.size(), {segment, wake});
-  }
-};
-
-absl::StatusOr<OwnSide> MakeOwnSide(const Terms& terms) {
-  OwnSide own;
-  const uint64_t token = Ledger::RandomToken();
-  ASSIGN_OR_RETURN(own.memory, MakeMemory(terms.parts, SegmentBytes(terms.sizes.start_bytes), Sharing::kPeerReads));
-  InitSegment(own.memory.mapping, token);
-  ASSIGN_OR_RETURN(own.bell, MakeBell(terms.parts));
-  own.body = {.segment = static_cast<uint8_t>(terms.parts.segment), .wake = static_cast<uint8_t>(terms.parts.wake),
-              .page_shift = PageShiftOf(terms.parts), .reserved = 0, .segment_id = own.memory.place.id,
-              .wake_id = own.bell.place.id, .wake_key = own.bell.place.key, .token = token};
-  return own;
+absl::Status SendOwnSide(int socket, std::string message, const OwnSide& own, bool with_parts) {
+  if (with_parts) message.append(reinterpret_cast<const char*>(&own.body), sizeof(own.body));
+  const int segment = own.memory.place.fd.get(), wake = own.bell.place.fd.get();
+  if (segment < 0) return SendDatagram(socket, message.data(), message.size(), {wake});
+  return SendDatagram(socket, message.data(), message.size(), {segment, wake});
 }
 
 // Checks what the peer's side is made of, and takes it. Nothing is touched before it is known to be of a kind for such a peer.
@@ -103,6 +99,18 @@ constexpr PartsBody kStandardParts = {.segment = 0, .wake = 0, .page_shift = kPa
 
 }  // namespace
 
+absl::StatusOr<OwnSide> MakeOwnSide(const Terms& terms) {
+  OwnSide own;
+  const uint64_t token = Ledger::RandomToken();
+  ASSIGN_OR_RETURN(own.memory, MakeMemory(terms.parts, SegmentBytes(terms.sizes.start_bytes), Sharing::kPeerReads));
+  InitSegment(own.memory.mapping, token);
+  ASSIGN_OR_RETURN(own.bell, MakeBell(terms.parts));
+  own.body = {.segment = static_cast<uint8_t>(terms.parts.segment), .wake = static_cast<uint8_t>(terms.parts.wake),
+              .page_shift = PageShiftOf(terms.parts), .reserved = 0, .segment_id = own.memory.place.id,
+              .wake_id = own.bell.place.id, .wake_key = own.bell.place.key, .token = token};
+  return own;
+}
+
 absl::StatusOr<std::optional<Datagram>> ReceiveDatagram(int socket) {
   char bytes[kMaxHandshakeBytes];
   iovec piece = {.iov_base = bytes, .iov_len = sizeof(bytes)};
@@ -134,15 +142,21 @@ absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initi
   return absl::UnavailableError(absl::StrCat("cannot send on the control socket: ", strerror(errno)));
 }
 
-absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns) {
+absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns, SpinMode spin,
+                                    std::optional<OwnSide> own) {
   RETURN_IF_ERROR(CheckTrusted(terms.parts, "the client's", peer));
-  ASSIGN_OR_RETURN(OwnSide own, MakeOwnSide(terms));
+  if (!own.has_value()) {
+    ASSIGN_OR_RETURN(own, MakeOwnSide(terms));
+  }
   const Hello hello = {.magic = kHelloMagic, .version_min = terms.parts.standard() ? kLowestVersion : kHighestVersion,
                        .version_max = kHighestVersion, .features = 0, .ring_bytes = terms.sizes.start_bytes,
                        .max_ring_bytes = terms.sizes.max_bytes, .reserved = {}};
-  RETURN_IF_ERROR(own.Send(socket, std::string(reinterpret_cast<const char*>(&hello), sizeof(hello)), /*with_parts=*/true));
+  RETURN_IF_ERROR(SendOwnSide(socket, std::string(reinterpret_cast<const char*>(&hello), sizeof(hello)), *own, /*with_parts=*/true));
 
   std::optional<Datagram> answer;
+  if (spin != SpinMode::kOff) {
+    ASSIGN_OR_RETURN(answer, LookForAnswer(socket));
+  }
   while (!answer.has_value()) {
     RETURN_IF_ERROR(WaitReadable(socket, deadline_ns));
     ASSIGN_OR_RETURN(answer, ReceiveDatagram(socket));
@@ -168,8 +182,8 @@ absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const 
                          .peer_ring_bytes = welcome.ring_bytes,
                          .max_ring_bytes = std::min(terms.sizes.max_bytes, welcome.max_ring_bytes),
                          .parts = terms.parts,
-                         .own = std::move(own.memory.mapping),
-                         .own_bell = std::move(own.bell.bell)};
+                         .own = std::move(own->memory.mapping),
+                         .own_bell = std::move(own->bell.bell)};
   RETURN_IF_ERROR(TakePeerSide(*answer, body, "the server's", peer, agreement));
   return agreement;
 }
@@ -200,7 +214,8 @@ absl::StatusOr<Agreement> Answer(int socket, const PeerIdentity& peer, Datagram 
     ASSIGN_OR_RETURN(OwnSide own, MakeOwnSide(terms));
     const Welcome welcome = {.magic = kHelloMagic, .version = version, .refused = 0, .features = 0,
                              .ring_bytes = terms.sizes.start_bytes, .max_ring_bytes = terms.sizes.max_bytes, .reserved = {}};
-    RETURN_IF_ERROR(own.Send(socket, std::string(reinterpret_cast<const char*>(&welcome), sizeof(welcome)), /*with_parts=*/version >= 2));
+    RETURN_IF_ERROR(
+        SendOwnSide(socket, std::string(reinterpret_cast<const char*>(&welcome), sizeof(welcome)), own, /*with_parts=*/version >= 2));
     agreement.own = std::move(own.memory.mapping);
     agreement.own_bell = std::move(own.bell.bell);
     return agreement;

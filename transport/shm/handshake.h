@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "transport/base/fd.h"
 #include "transport/base/scm_rights.h"
+#include "transport/base/spin.h"
 #include "transport/peer.h"
 #include "transport/shm/bell.h"
 #include "transport/shm/memory.h"
@@ -117,10 +118,20 @@ struct Agreement {
   std::unique_ptr<Bell> peer_bell{};
 };
 
-// Client: connected socket to agreement, by the deadline. PERMISSION_DENIED and others: the server's refusal, with
+// What is ours, and how the peer is told of it.
+struct OwnSide {
+  OwnMemory memory;
+  OwnBell bell;
+  PartsBody body;
+};
+absl::StatusOr<OwnSide> MakeOwnSide(const Terms& terms);
+
+// Client: connected socket to agreement, by the deadline. `own` may have been made before, where its parts are standard ones. It
+// looks for the answer for a while before it sleeps, unless `spin` is kOff. PERMISSION_DENIED and others: the server's refusal, with
 // its reason, or ours of what is for processes of one uid; FAILED_PRECONDITION: versions, or parts that the system
 // refuses; RESOURCE_EXHAUSTED: parts that there are no more of; DEADLINE_EXCEEDED; UNAVAILABLE: it hung up.
-absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns);
+absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns,
+                                    SpinMode spin = SpinMode::kAuto, std::optional<OwnSide> own = std::nullopt);
 // Server: what the client said, answered. On error the client has been told.
 absl::StatusOr<Agreement> Answer(int socket, const PeerIdentity& peer, Datagram hello, const Terms& terms);
 void Refuse(int socket, const absl::Status& why);

@@ -32,6 +32,8 @@ struct Segment {
   // Whether and how the owner sleeps: see SleepWord. Only the holder of the owner's receive role writes it.
   alignas(64) std::atomic<uint32_t> sleep;
   std::atomic<uint32_t> cpu;  // where the owner polled last; a hint
+  // 1: the owner has closed, and has written all that it will. Who waits for its frames need not hear of it from the socket.
+  std::atomic<uint32_t> closed;
 
   // The futex word that the PEER sleeps on; the owner bumps it before it wakes the peer.
   alignas(64) std::atomic<uint32_t> wake_sequence;
@@ -40,7 +42,7 @@ struct Segment {
   alignas(64) std::byte reserved[0x100];  // zero
 };
 static_assert(offsetof(Segment, token) == 0x010 && offsetof(Segment, head) == 0x040);
-static_assert(offsetof(Segment, sleep) == 0x080 && offsetof(Segment, cpu) == 0x084);
+static_assert(offsetof(Segment, sleep) == 0x080 && offsetof(Segment, cpu) == 0x084 && offsetof(Segment, closed) == 0x088);
 static_assert(offsetof(Segment, wake_sequence) == 0x0c0 && offsetof(Segment, wake_ticks) == 0x0c4);
 static_assert(offsetof(Segment, reserved) == 0x100 && sizeof(Segment) == 0x200);
 

@@ -2,6 +2,7 @@
 
 #include <new>
 
+#include "transport/base/spin.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::shm {
@@ -12,6 +13,8 @@ Segment* InitSegment(const Mapping& mapping, uint64_t token) {
   segment->version = kLayoutVersion;
   segment->size = static_cast<uint32_t>(mapping.size());
   segment->token = token;
+  // A guess that is mostly right, for a peer that waits before the owner has.
+  segment->cpu.store(static_cast<uint32_t>(CurrentCpu()), std::memory_order_relaxed);
   return segment;
 }
 

@@ -200,7 +200,9 @@ ShmLink::Progress ShmLink::Poll(FrameSink& sink, int max_frames) {
     Close(absl::UnavailableError(absl::StrCat("the peer at ", description_, " is gone")));
     return Progress::kClosed;
   }
-  return Progress::kIdle;
+  if (!PeerClosed()) return Progress::kIdle;
+  NotePeerGone();
+  return Poll(sink, max_frames);  // what it wrote before that may have come only now
 }
 
 bool ShmLink::SpaceCame() const {
@@ -209,7 +211,7 @@ bool ShmLink::SpaceCame() const {
 }
 
 bool ShmLink::Ready() const {
-  return reader_.MayHaveNext() || kicks_.load(std::memory_order_seq_cst) != kicks_taken_ || SpaceCame();
+  return reader_.MayHaveNext() || PeerClosed() || kicks_.load(std::memory_order_seq_cst) != kicks_taken_ || SpaceCame();
 }
 
 uint32_t ShmLink::SleepReasons() const {
@@ -365,7 +367,9 @@ void ShmLink::Close(absl::Status why) {
     why_message_ = std::string(why.message());
   }
   closed_.store(true, std::memory_order_release);
-  shutdown(control_.get(), SHUT_RDWR);
+  own_->closed.store(1, std::memory_order_release);
+  waker_.WakeFor(SleepWord::kData);
+  if (!peer_gone_.load(std::memory_order_acquire)) shutdown(control_.get(), SHUT_RDWR);
   Kick();
 }
 

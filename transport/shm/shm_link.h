@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +9,7 @@
 
 #include "absl/strings/string_view.h"
 #include "transport/base/fork_guard.h"
+#include "transport/base/queue.h"
 #include "transport/fd_queue.h"
 #include "transport/link.h"
 #include "transport/shm/event_count.h"
@@ -78,6 +78,7 @@ class ShmLink final : public Link {
   // receive role
   bool Ready() const;
   bool SpaceCame() const;
+  bool PeerClosed() const { return peer_->closed.load(std::memory_order_acquire) != 0; }
   uint32_t SleepReasons() const;
   bool TakeKick();
   void NoteCpu();
@@ -107,7 +108,7 @@ class ShmLink final : public Link {
   Mapping retired_ring_;   // the peer may still read it
   uint32_t swaps_sent_ = 0;
   bool growth_refused_ = false;
-  std::deque<uint64_t> parcels_out_;  // where the frames begin that announce them
+  Queue<uint64_t> parcels_out_;  // where the frames begin that announce them
   std::string scratch_;
   bool reserved_scratch_ = false;
 

@@ -118,10 +118,14 @@ class ShmListener final : public Listener {
       absl::StatusOr<UniqueFd> socket = socket_->Accept();
       if (!socket.ok()) continue;
       if (!socket->valid()) return;
+      absl::StatusOr<std::optional<Datagram>> hello = ReceiveDatagram(socket->get());
+      if (!hello.ok() || hello->has_value()) {  // the greeting is often there already
+        Answer(*std::move(socket), std::move(hello), on_link);
+        continue;
+      }
       if (pending_.size() >= kMaxPending) pending_.pop_front();
       pending_.push_back({*std::move(socket), MonotonicNs() + kHandshakeNs});
       Watch(pending_.back().socket.get(), &pending_.back());
-      Greet(std::prev(pending_.end()), on_link);  // the greeting is often there already
     }
   }
 
@@ -131,10 +135,16 @@ class ShmListener final : public Listener {
     UniqueFd socket = std::move(pending->socket);
     pending_.erase(pending);
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket.get(), nullptr);
+    Answer(std::move(socket), std::move(hello), on_link);
+  }
+
+  // `hello` came, or nothing will.
+  void Answer(UniqueFd socket, absl::StatusOr<std::optional<Datagram>> hello,
+              const std::function<void(std::unique_ptr<Link>)>& on_link) {
     if (!hello.ok()) return Refuse(socket.get(), hello.status());
     absl::StatusOr<PeerIdentity> peer = PeerOfUnixSocket(socket.get());
     if (!peer.ok()) return Refuse(socket.get(), peer.status());
-    absl::StatusOr<Agreement> agreement = Answer(socket.get(), *peer, **std::move(hello), options_.terms);
+    absl::StatusOr<Agreement> agreement = shm::Answer(socket.get(), *peer, **std::move(hello), options_.terms);
     if (!agreement.ok()) return;
     on_link(std::make_unique<ShmLink>(std::move(socket), *std::move(agreement), *peer,
                                       absl::StrCat("shm:", socket_->place()), options_.spin));
@@ -143,8 +153,10 @@ class ShmListener final : public Listener {
   void DropExpired() {
     const int64_t now = MonotonicNs();
     while (!pending_.empty() && pending_.front().deadline_ns <= now) pending_.pop_front();
+    const int64_t next_ns = pending_.empty() ? 0 : pending_.front().deadline_ns;
+    if (std::exchange(timer_ns_, next_ns) == next_ns) return;
     itimerspec next = {};
-    if (!pending_.empty()) next.it_value = ToTimespec(pending_.front().deadline_ns);
+    if (next_ns != 0) next.it_value = ToTimespec(next_ns);
     timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &next, nullptr);
   }
 
@@ -153,6 +165,7 @@ class ShmListener final : public Listener {
   const std::unique_ptr<UnixListenSocket> socket_;
   const UniqueFd epoll_;
   UniqueFd timer_;
+  int64_t timer_ns_ = 0;  // for when it is set; 0: it is not
   std::list<Pending> pending_;  // oldest first
   std::atomic<size_t> pending_count_{0};
   std::atomic<bool> retired_{false};
@@ -173,9 +186,15 @@ absl::StatusOr<std::unique_ptr<Listener>> AdoptShm(const Address& address, std::
 
 absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t deadline_ns) {
   ASSIGN_OR_RETURN(const Options options, ParseOptions(address));
+  // Made before, the greeting is there when the server hears of the connection, and it need not be told twice. Parts that are for
+  // trusted peers wait until the peer is known, and what does not work is tried again there, to say so.
+  std::optional<OwnSide> own;
+  if (options.terms.parts.standard()) {
+    if (absl::StatusOr<OwnSide> made = MakeOwnSide(options.terms); made.ok()) own = *std::move(made);
+  }
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kSocket, deadline_ns));
-  ASSIGN_OR_RETURN(Agreement agreement,
-                   Introduce(connection.fd.get(), connection.peer, options.terms, std::min(deadline_ns, MonotonicNs() + kHandshakeNs)));
+  ASSIGN_OR_RETURN(Agreement agreement, Introduce(connection.fd.get(), connection.peer, options.terms,
+                                                  std::min(deadline_ns, MonotonicNs() + kHandshakeNs), options.spin, std::move(own)));
   return std::make_unique<ShmLink>(std::move(connection.fd), std::move(agreement), connection.peer,
                                    absl::StrCat("shm:", connection.place), options.spin);
 }
