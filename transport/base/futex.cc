@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "transport/base/clock.h"
 #include "transport/base/features.h"
@@ -17,6 +18,8 @@ namespace ipcrpc {
 namespace {
 
 constexpr int64_t kSliceNs = 20'000'000;
+
+thread_local bool has_woken = false;
 
 // FUTEX_WAIT_BITSET takes an absolute time of CLOCK_MONOTONIC, FUTEX_WAIT a relative one.
 long WaitBitset(const std::atomic<uint32_t>* word, uint32_t expected, int op_flags, int64_t deadline_ns) {
@@ -71,8 +74,11 @@ void FutexWaitTwo(const std::atomic<uint32_t>* shared, uint32_t shared_expected,
 }
 
 void FutexWake(const std::atomic<uint32_t>* word, FutexScope scope, int count) {
-  syscall(SYS_futex, word, FUTEX_WAKE | (scope == FutexScope::kPrivate ? FUTEX_PRIVATE_FLAG : 0), count, nullptr,
-          nullptr, 0);
+  const bool own = scope == FutexScope::kPrivate;
+  const long woken = syscall(SYS_futex, word, FUTEX_WAKE | (own ? FUTEX_PRIVATE_FLAG : 0), count, nullptr, nullptr, 0);
+  if (own && woken > 0) has_woken = true;
 }
+
+bool TakeHasWoken() { return has_woken && std::exchange(has_woken, false); }
 
 }  // namespace ipcrpc

@@ -19,6 +19,9 @@ void FutexWaitTwo(const std::atomic<uint32_t>* shared, uint32_t shared_expected,
 
 void FutexWake(const std::atomic<uint32_t>* word, FutexScope scope, int count);
 
+// Whether this thread has woken another one of this process since it was last asked.
+bool TakeHasWoken();
+
 // Whether FutexWaitTwo() has futex_waitv.
 bool HasFutexWaitv();
 

@@ -18,6 +18,8 @@ constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran
 constexpr uint64_t kMinYieldBackoffUs = 10'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 constexpr uint32_t kRetryEvery = 64;
+constexpr uint64_t kLongWayUs = 1000;      // a yield that takes longer gave a slice to somebody who has nothing to do with us
+constexpr uint64_t kNoWayAfterUs = 10'000;
 
 struct Waiters {
   std::mutex mu;
@@ -84,6 +86,15 @@ std::vector<SpinFacts> AllSpinFacts() {
   const std::lock_guard lock(AllWaiters().mu);
   for (const SpinPolicy* waiter : AllWaiters().alive) all.push_back(waiter->facts());
   return all;
+}
+
+// Else the woken one gets it when this spin is over, or by the scheduler's mercy.
+void SpinPolicy::GiveWay() {
+  if (wait_began_ < no_way_until_) return;
+  sched_yield();
+  const uint64_t now = Ticks();
+  if (now - wait_began_ > kLongWayUs * ticks_per_us_) no_way_until_ = now + kNoWayAfterUs * ticks_per_us_;
+  wait_began_ = now;
 }
 
 SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "transport/base/atomics.h"
+#include "transport/base/futex.h"
 
 namespace ipcrpc {
 
@@ -80,6 +81,8 @@ class SpinPolicy {
   // (ticks; 0 unknown).
   void NoteSleep(uint64_t wake_latency_ticks);
 
+  SpinMode mode() const { return mode_; }
+
   // Any thread.
   SpinFacts facts() const;
 
@@ -96,6 +99,8 @@ class SpinPolicy {
     std::atomic<uint64_t> value_;
   };
   enum class Plan { kSleep, kPause, kYield };
+  // To a thread of this process that was woken just now and may wait for this very processor.
+  void GiveWay();
   Plan Choose(int peer_cpu);
   // One wait counts for no more than four budgets: a single long one, when a processor was lost for a while or a client
   // had nothing to ask, is no reason to give up on spinning.
@@ -115,6 +120,7 @@ class SpinPolicy {
   int64_t wait_ewma_ = 0;    // ticks until something came
   uint64_t wait_began_ = 0;
   uint32_t skipped_ = 0;     // waits without a spin since the last one with
+  uint64_t no_way_until_ = 0;  // ticks
   Yielder yielder_;
   Number samples_, found_, spent_, not_tried_;
 };
@@ -142,10 +148,15 @@ bool Yielder::YieldUntil(Ready&& ready) {
 template <typename Ready, typename PeerCpu>
 bool SpinPolicy::Spin(Ready&& ready, PeerCpu&& peer_cpu) {
   wait_began_ = Ticks();
+  const bool has_woken = TakeHasWoken();
   const Plan plan = Choose(peer_cpu());
   if (plan == Plan::kSleep) {
     not_tried_.Add1();
     return ready();
+  }
+  if (has_woken) [[unlikely]] {
+    GiveWay();
+    if (ready()) return true;
   }
   const uint64_t budget = budget_.get();
   for (uint64_t now = wait_began_; now - wait_began_ < budget; now = Ticks()) {
