@@ -75,6 +75,21 @@ class Connection : public PollTarget {
   // then `fill(at, bytes)` writes them.
   template <typename Size, typename Fill>
   SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds = nullptr);
+  // The same step by step: the frame in between is filled by the caller, who holds the send role meanwhile.
+  class OpenFrame {
+   public:
+    bool is_open() const { return lock_.owns_lock(); }
+    std::byte* data() const { return at_; }
+
+   private:
+    friend class Connection;
+    std::unique_lock<internal::Mutex> lock_;
+    std::byte* at_ = nullptr;
+    uint32_t bytes_ = 0;
+  };
+  template <typename Size>
+  SendResult BeginFrame(OpenFrame& frame, Link::Class frame_class, Size&& size, FdsToSend* fds = nullptr);
+  void PublishFrame(OpenFrame& frame);
   // A frame that is only a header; waits in a queue when there is no space.
   void SendControl(const FrameHeader& header);
   // Pump()s the stream when the link has space again.
@@ -238,21 +253,33 @@ class Connection : public PollTarget {
   std::atomic<uint64_t> left_ticks_{0};  // when the role was left last
 };
 
-template <typename Size, typename Fill>
-Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds) {
+template <typename Size>
+Connection::SendResult Connection::BeginFrame(OpenFrame& frame, Link::Class frame_class, Size&& size, FdsToSend* fds) {
   std::unique_lock lock(send_mu_);
   if (!outbox_.empty() && !FlushOutbox()) return SendResult::kNoSpace;
-  const uint32_t bytes = size(link_->max_frame_bytes());
-  if (bytes == 0) return SendResult::kNoSpace;
-  std::byte* const at = link_->Reserve(bytes, frame_class);
-  if (at == nullptr) return SendResult::kNoSpace;
+  frame.bytes_ = size(link_->max_frame_bytes());
+  if (frame.bytes_ == 0) return SendResult::kNoSpace;
+  frame.at_ = link_->Reserve(frame.bytes_, frame_class);
+  if (frame.at_ == nullptr) return SendResult::kNoSpace;
   if (fds != nullptr && fds->fds_ != nullptr && !SendFds(*fds)) [[unlikely]] return SendResult::kNoSpace;
-  fill(at, bytes);
-  link_->Commit(bytes);
+  frame.lock_ = std::move(lock);
+  return SendResult::kSent;
+}
+
+inline void Connection::PublishFrame(OpenFrame& frame) {
+  link_->Commit(frame.bytes_);
   link_->Flush();
-  lock.unlock();
+  frame.lock_.unlock();
   // What the link could not send at once goes when it is writable, which its poller must watch for.
   if (Poller* by = poller(); by != nullptr && link_->wants_write()) by->Kick(this);
+}
+
+template <typename Size, typename Fill>
+Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds) {
+  OpenFrame frame;
+  if (BeginFrame(frame, frame_class, size, fds) != SendResult::kSent) return SendResult::kNoSpace;
+  fill(frame.at_, frame.bytes_);
+  PublishFrame(frame);
   return SendResult::kSent;
 }
 

@@ -141,6 +141,10 @@ class Link {
   // True when a poller that has this link alone does better to sleep in its Wait() than in an epoll.
   virtual bool prefers_wait() const { return cheap_to_poll(); }
 
+  // After a Reserve() that failed: whether to look for room some more, as the peer may be reading on another processor, is
+  // cheaper than to go away and come back.
+  virtual bool worth_a_spin_for_space() const { return false; }
+
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }
 

@@ -50,6 +50,7 @@ class ShmLink final : public Link {
   void OnEvent(uint32_t epoll_events) override;
   bool cheap_to_poll() const override { return true; }
   int peer_cpu() const override;
+  bool worth_a_spin_for_space() const override;
 
   void Kick() override;
   void NotePeerGone() override;
