@@ -88,9 +88,10 @@ std::vector<SpinFacts> AllSpinFacts() {
   return all;
 }
 
-// Else the woken one gets it when this spin is over, or by the scheduler's mercy.
+// Else the woken one gets it when this spin is over, or by the scheduler's mercy. Where there is another processor for it, who
+// leads the calls of several threads does better to go on.
 void SpinPolicy::GiveWay() {
-  if (wait_began_ < no_way_until_) return;
+  if (!OneProcessorAllowed() || wait_began_ < no_way_until_) return;
   sched_yield();
   const uint64_t now = Ticks();
   if (now - wait_began_ > kLongWayUs * ticks_per_us_) no_way_until_ = now + kNoWayAfterUs * ticks_per_us_;
