@@ -33,7 +33,7 @@ bool Write(const std::string& path, const std::string& text) {
 int Main(int argc, char** argv) {
   Plan plan = {.rounds = 3, .seconds = 0.1, .client_cpu = 0, .server_cpu = -1};
   bool full = false, quick = false, tables = false;
-  std::string json, markdown, html, only;
+  std::string json, markdown, html, only, in;
   std::vector<std::string> suites;
   CLI::App app("What calls, streams and connections cost, beside the floors and the rivals that were built. All suites, or some.");
   std::vector<std::string> names;
@@ -45,6 +45,7 @@ int Main(int argc, char** argv) {
   app.add_flag("--full", full, "7 rounds of 0.5 s");
   app.add_flag("--quick", quick, "1 round of 0.03 s: to see that it works");
   app.add_option("--only", only, "only the rows whose name contains this (ratios need their base)");
+  app.add_option("--in", in, "only the tables whose title contains this");
   app.add_flag("--tables", tables, "print all tables and not the summary alone");
   app.add_option("--json", json, "write every round's figures to this file")->take_last();
   app.add_option("--markdown", markdown, "write all tables to this file")->take_last();
@@ -63,7 +64,7 @@ int Main(int argc, char** argv) {
     if (suites.empty() || std::find(suites.begin(), suites.end(), suite.name) != suites.end()) suite.add(setup, report);
   }
   for (Table& table : report.tables) {
-    std::erase_if(table.rows, [&](const Row& row) { return row.name.find(only) == std::string::npos; });
+    std::erase_if(table.rows, [&](const Row& row) { return row.name.find(only) == std::string::npos || table.title.find(in) == std::string::npos; });
   }
 
   const int failed = RunAll(plan, report.tables);

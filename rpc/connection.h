@@ -76,6 +76,20 @@ class Connection : public PollTarget {
   // then `fill(at, bytes)` writes them.
   template <typename Size, typename Fill>
   SendResult SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds = nullptr);
+  // The same step by step: the frame in between is filled by the caller, who holds the send role meanwhile.
+  class OpenFrame {
+   public:
+    std::byte* data() const { return at_; }
+
+   private:
+    friend class Connection;
+    std::unique_lock<internal::Mutex> lock_;
+    std::byte* at_ = nullptr;
+    uint32_t bytes_ = 0;
+  };
+  template <typename Size>
+  SendResult BeginFrame(OpenFrame& frame, Link::Class frame_class, Size&& size, FdsToSend* fds = nullptr);
+  void PublishFrame(OpenFrame& frame) { CommitFrame(frame.lock_, frame.bytes_); }
   // A frame that is only a header; waits in a queue when there is no space.
   void SendControl(const FrameHeader& header);
   // Pump()s the stream when the link has space again.
@@ -189,6 +203,10 @@ class Connection : public PollTarget {
   void Drive();
   void Follow(Stream& stream, uint32_t events, int64_t deadline_ns);
   bool FlushOutbox();
+  // In the send role; null: there is no space.
+  template <typename Size>
+  std::byte* ReserveFrame(Link::Class frame_class, Size& size, FdsToSend* fds, uint32_t* bytes);
+  void CommitFrame(std::unique_lock<internal::Mutex>& lock, uint32_t bytes);
   bool SendFds(FdsToSend& fds);  // false: there is no space
   bool TakeFrameFds(const FrameHeader& header);
   void CloseStreams();
@@ -245,21 +263,42 @@ class Connection : public PollTarget {
   uint64_t turn_began_ticks_ = 0;
 };
 
-template <typename Size, typename Fill>
-Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds) {
-  std::unique_lock lock(send_mu_);
-  if (!outbox_.empty() && !FlushOutbox()) return SendResult::kNoSpace;
-  const uint32_t bytes = size(link_->max_frame_bytes());
-  if (bytes == 0) return SendResult::kNoSpace;
-  std::byte* const at = link_->Reserve(bytes, frame_class);
-  if (at == nullptr) return SendResult::kNoSpace;
-  if (fds != nullptr && fds->fds_ != nullptr && !SendFds(*fds)) [[unlikely]] return SendResult::kNoSpace;
-  fill(at, bytes);
+template <typename Size>
+inline std::byte* Connection::ReserveFrame(Link::Class frame_class, Size& size, FdsToSend* fds, uint32_t* bytes) {
+  if (!outbox_.empty() && !FlushOutbox()) return nullptr;
+  *bytes = size(link_->max_frame_bytes());
+  if (*bytes == 0) return nullptr;
+  std::byte* const at = link_->Reserve(*bytes, frame_class);
+  if (at == nullptr) return nullptr;
+  if (fds != nullptr && fds->fds_ != nullptr && !SendFds(*fds)) [[unlikely]] return nullptr;
+  return at;
+}
+
+inline void Connection::CommitFrame(std::unique_lock<internal::Mutex>& lock, uint32_t bytes) {
   link_->Commit(bytes);
   link_->Flush();
   lock.unlock();
   // What the link could not send at once goes when it is writable, which its poller must watch for.
   if (Poller* by = poller(); by != nullptr && link_->wants_write()) by->Kick(this);
+}
+
+template <typename Size, typename Fill>
+Connection::SendResult Connection::SendFrame(Link::Class frame_class, Size&& size, Fill&& fill, FdsToSend* fds) {
+  std::unique_lock lock(send_mu_);
+  uint32_t bytes;
+  std::byte* const at = ReserveFrame(frame_class, size, fds, &bytes);
+  if (at == nullptr) return SendResult::kNoSpace;
+  fill(at, bytes);
+  CommitFrame(lock, bytes);
+  return SendResult::kSent;
+}
+
+template <typename Size>
+Connection::SendResult Connection::BeginFrame(OpenFrame& frame, Link::Class frame_class, Size&& size, FdsToSend* fds) {
+  std::unique_lock lock(send_mu_);
+  frame.at_ = ReserveFrame(frame_class, size, fds, &frame.bytes_);
+  if (frame.at_ == nullptr) return SendResult::kNoSpace;
+  frame.lock_ = std::move(lock);
   return SendResult::kSent;
 }
 

@@ -73,6 +73,9 @@ static_assert(sizeof(HelloBody) == 72);
 inline constexpr int64_t kFrameCost = 32;
 // And what it counts for each descriptor that goes with the frame.
 inline constexpr int64_t kFdCost = 4096;
+constexpr int64_t CostOf(size_t message_bytes, size_t fds) {
+  return static_cast<int64_t>(message_bytes) + kFrameCost + static_cast<int64_t>(fds) * kFdCost;
+}
 
 // The most that a block may have: beside the header it fits one frame of the smallest link.
 inline constexpr size_t kMaxBlockBytes = 15 * 1024;

@@ -20,7 +20,15 @@ constexpr uint32_t kShortReactionsToReturn = 64;
 // What one run counts for in the mean at most.
 constexpr uint64_t kMeanCapUs = 4 * kLongMeanUs;
 
+// 4 GB/s, and no more than a quarter of a millisecond.
+constexpr size_t kAllowedBytesPerUs = 4096;
+constexpr size_t kMostBytesAllowed = 1024 * 1024;
+
 }  // namespace
+
+uint64_t RunTimes::AllowanceTicks(size_t request_bytes) {
+  return std::min(request_bytes, kMostBytesAllowed) / kAllowedBytesPerUs * TicksPerMicrosecond();
+}
 
 void RunTimes::NoteRun(uint64_t ticks) {
   const uint64_t per_us = TicksPerMicrosecond();

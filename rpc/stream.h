@@ -189,11 +189,15 @@ class Stream final : public Recycled<Stream> {
     uint64_t deadline;
     std::string block;
     bool has_message;
-    Buffer message;
+    size_t message_bytes;
+    Buffer message;  // its bytes from `written` on; those before were written where they travel
     SharedFds fds;
+    size_t written = 0;
     size_t sent = 0;
     bool begun = false;
   };
+  class Chunk;
+  class Pieces;
   // In front of each message in the inbox.
   struct MessageMark {
     uint32_t size;
@@ -223,6 +227,8 @@ class Stream final : public Recycled<Stream> {
   enum class Sent { kDone, kLater };
   Sent TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
   void Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes);
+  bool GoesInPieces(const internal::OutgoingMessage& message, size_t message_bytes) const;
+  bool HasCredit(const OutItem& item) const;
   Sent SendChunk(OutItem& item);
   void PumpLocked();
   void NotifyLocked();

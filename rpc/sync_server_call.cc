@@ -51,13 +51,16 @@ void SyncServerCall::RunUnaryHandler() {
     Finish(Status(StatusCode::CANCELLED, "the call was cancelled"), nullptr);
     return;
   }
-  began_ticks_ = Ticks();
+  began_ticks_ = Ticks() + rpc::RunTimes::AllowanceTicks(request->size());
   method_->handler->RunUnary(&context_, *request, *this);
 }
 
 void SyncServerCall::Finish(const Status& status, const OutgoingMessage* response) {
   // Before it is sent: the wake may give this processor to the client.
-  if (began_ticks_ != 0) method_->times.NoteRun(Ticks() - began_ticks_);
+  if (began_ticks_ != 0) {
+    const uint64_t now = Ticks();
+    method_->times.NoteRun(now > began_ticks_ ? now - began_ticks_ : 0);
+  }
   SendStatus(status, response);
 }
 

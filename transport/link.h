@@ -144,6 +144,10 @@ class Link {
   // False where the address asks that nobody spins.
   virtual bool may_spin() const { return true; }
 
+  // After a Reserve() that failed: whether to look for room some more, as the peer may be reading on another processor, is
+  // cheaper than to go away and come back.
+  virtual bool worth_a_spin_for_space() const { return false; }
+
   // The processor where the peer polled last, -1 unknown. A hint.
   virtual int peer_cpu() const { return -1; }
 

@@ -308,6 +308,37 @@ TEST_P(Flow, AUnaryResponseLargerThanTheWindowWaitsForItsReader) {
   StopServer();
 }
 
+// Their pieces are interleaved on the way, and wait for credit and space at any of them.
+TEST_P(Flow, LargeMessagesOfManyThreadsStayWhole) {
+  Start();
+  service_.talk = [](ServerContext*, ipcrpc::ServerReaderWriter<Msg, Msg>* stream) {
+    for (Msg message; stream->Read(&message);) {
+      if (!stream->Write(message)) break;
+    }
+    return Status::OK;
+  };
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      ClientContext context;
+      auto stream = stub_->Talk(&context);
+      for (const size_t bytes : {2'000u, 49'000u, 65'536u, 100'001u, 1'048'576u, 3'000'001u, 70'000u}) {
+        Msg message, echo;
+        std::string& data = *message.mutable_data();
+        data.resize(bytes);
+        for (size_t i = 0; i < bytes; ++i) data[i] = static_cast<char>((i + static_cast<size_t>(t)) * 2654435761u >> 15);
+        ASSERT_TRUE(stream->Write(message));
+        ASSERT_TRUE(stream->Read(&echo));
+        EXPECT_TRUE(echo.data() == data) << bytes;
+      }
+      EXPECT_TRUE(stream->WritesDone());
+      EXPECT_TRUE(stream->Finish().ok());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  StopServer();
+}
+
 BEHAVIOUR_SUITE(Flow);
 
 }  // namespace

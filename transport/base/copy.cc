@@ -1,5 +1,7 @@
 #include "transport/base/copy.h"
 
+#include <cstdint>
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -8,6 +10,13 @@ namespace ipcrpc {
 
 void CopyLarge(std::byte* to, const std::byte* from, size_t size) {
 #if defined(__SSE2__)
+  // What is stored should lie within one cache line.
+  if (const size_t head = -reinterpret_cast<uintptr_t>(to) % 16; head != 0 && size >= 64) {
+    std::memcpy(to, from, head);
+    from += head;
+    to += head;
+    size -= head;
+  }
   while (size >= 64) {
     const __m128i* source = reinterpret_cast<const __m128i*>(from);
     __m128i* target = reinterpret_cast<__m128i*>(to);

@@ -274,6 +274,11 @@ bool ShmLink::MemoryBroken() const { return own_mapping_.broken() || peer_mappin
 
 int ShmLink::peer_cpu() const { return static_cast<int>(peer_->cpu.load(std::memory_order_relaxed)); }
 
+bool ShmLink::worth_a_spin_for_space() const {
+  if (spin_.mode() == SpinMode::kOff || (peer_->sleep.load(std::memory_order_relaxed) & SleepWord::kKindMask) != SleepWord::kAwake) return false;
+  return peer_cpu() != CurrentCpu();
+}
+
 bool ShmLink::DrainControl() {
   for (int i = 0; i < kControlMessagesPerVisit; ++i) {
     absl::StatusOr<std::optional<Datagram>> datagram = ReceiveDatagram(control_.get());

@@ -51,6 +51,7 @@ class ShmLink final : public Link {
   bool cheap_to_poll() const override { return true; }
   bool may_spin() const override { return spin_.mode() != SpinMode::kOff; }
   int peer_cpu() const override;
+  bool worth_a_spin_for_space() const override;
 
   void Kick() override;
   void NotePeerGone() override;

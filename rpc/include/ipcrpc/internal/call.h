@@ -26,12 +26,23 @@ namespace internal {
 
 class ServerCallbackCall;
 
-// A message to send, whatever its type. `size` is called once, just before `write`, which fills exactly so many
-// bytes; the memory may be the ring itself, so it is write-only.
+// Where a message goes that is written in pieces.
+class MessageSink {
+ public:
+  // Room for its next bytes, one at least and never more than it still has; what was given before is full. Until it is whole.
+  virtual std::span<std::byte> Next() = 0;
+
+ protected:
+  ~MessageSink() = default;
+};
+
+// A message to send, whatever its type. `size` is called once, just before `write` or `write_pieces`, which fill exactly so many
+// bytes; the memory may be the ring itself, where the peer sees whatever is written at once.
 struct OutgoingMessage {
   const void* message;
   size_t (*size)(const void* message);
   void (*write)(const void* message, std::byte* out, size_t size);
+  void (*write_pieces)(const void* message, MessageSink& sink, size_t size) = nullptr;  // null: it goes in one piece
 };
 
 // Where to put a received message. `parse` overwrites, never merges; false when the bytes do not parse.

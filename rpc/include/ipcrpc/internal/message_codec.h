@@ -7,14 +7,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <type_traits>
 
 #include "ipcrpc/internal/call.h"
 
 namespace ipcrpc::internal {
 
+// From this size on messages go by another way, on which no large copy is protobuf's: see large_message.cc.
+inline constexpr size_t kLargeMessage = 2048;
+IPCRPC_EXPORT void WriteLarge(const google::protobuf::MessageLite& message, std::span<std::byte> out);
+IPCRPC_EXPORT void WriteLarge(const google::protobuf::MessageLite& message, MessageSink& sink, size_t size);
+IPCRPC_EXPORT bool ParseLarge(google::protobuf::MessageLite& message, const std::byte* data, int size);
+
 // How a T becomes bytes and back. This one is protobuf's, for generated and dynamic messages; other types
-// join by a specialisation with the same three functions, whose contracts are those of OutgoingMessage and
+// join by a specialisation with the same functions but for WritePieces(), whose contracts are those of OutgoingMessage and
 // IncomingMessage.
 template <typename T, typename Enable = void>
 struct MessageCodec;
@@ -23,13 +30,17 @@ template <typename T>
 struct MessageCodec<T, std::enable_if_t<std::is_base_of_v<google::protobuf::MessageLite, T>>> {
   static size_t Size(const void* message) { return static_cast<const T*>(message)->ByteSizeLong(); }
 
-  static void Write(const void* message, std::byte* out, size_t /*size*/) {
-    // The sizes cached by Size() bound what is written: never more, and never read back.
+  // The sizes cached by Size() bound what is written: never more.
+  static void Write(const void* message, std::byte* out, size_t size) {
+    if (size >= kLargeMessage) [[unlikely]] return WriteLarge(*static_cast<const T*>(message), {out, size});
     static_cast<const T*>(message)->SerializeWithCachedSizesToArray(reinterpret_cast<uint8_t*>(out));
   }
 
+  static void WritePieces(const void* message, MessageSink& sink, size_t size) { WriteLarge(*static_cast<const T*>(message), sink, size); }
+
   static bool Parse(void* message, const std::byte* data, size_t size) {
     if (size > static_cast<size_t>(std::numeric_limits<int>::max())) return false;  // protobuf's own limit
+    if (size >= kLargeMessage) [[unlikely]] return ParseLarge(*static_cast<T*>(message), data, static_cast<int>(size));
     return static_cast<T*>(message)->ParseFromArray(data, static_cast<int>(size));
   }
 };
@@ -38,7 +49,9 @@ struct MessageCodec<T, std::enable_if_t<std::is_base_of_v<google::protobuf::Mess
 template <typename T>
 OutgoingMessage Outgoing(const T& message) {
   using Codec = MessageCodec<T>;
-  return {.message = &message, .size = &Codec::Size, .write = &Codec::Write};
+  OutgoingMessage outgoing = {.message = &message, .size = &Codec::Size, .write = &Codec::Write};
+  if constexpr (requires { &Codec::WritePieces; }) outgoing.write_pieces = &Codec::WritePieces;
+  return outgoing;
 }
 
 template <typename T>
