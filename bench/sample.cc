@@ -144,11 +144,15 @@ void SleepFor(uint64_t ticks, const Sample& sample) {
 
 struct Flight;
 
-// A thread that begins calls, and sleeps while all of its own are under way.
+// A thread that begins calls, and sleeps while most of its own are under way.
 class Driver {
  public:
+  explicit Driver(size_t flights) : enough_(static_cast<int64_t>((flights + 1) / 2)) {}
+
   // Any thread.
   void HandBack(Flight* flight);
+  // Has it take what has been handed back, however little.
+  void Look() { Wake(kBack); }
   void Stop() { Wake(kStop); }
   // Until Stop().
   void Run();
@@ -161,7 +165,9 @@ class Driver {
     word_.notify_one();
   }
 
+  const int64_t enough_;  // to be woken for
   std::atomic<Flight*> back_{nullptr};
+  std::atomic<int64_t> waiting_{0};  // there
   std::atomic<uint32_t> word_{0};
 };
 
@@ -198,7 +204,7 @@ void Driver::HandBack(Flight* flight) {
   flight->next = back_.load(std::memory_order_relaxed);
   while (!back_.compare_exchange_weak(flight->next, flight, std::memory_order_release, std::memory_order_relaxed)) {
   }
-  if (flight->next == nullptr) Wake(kBack);  // else it has been woken and not looked yet
+  if (waiting_.fetch_add(1, std::memory_order_relaxed) + 1 == enough_) Wake(kBack);
 }
 
 void Driver::Run() {
@@ -208,7 +214,7 @@ void Driver::Run() {
     const bool stop = (word & kStop) != 0;
     if (flight == nullptr && stop) return;
     if (flight == nullptr) word_.wait(word, std::memory_order_acquire);
-    while (flight != nullptr) std::exchange(flight, flight->next)->Begin();
+    for (; flight != nullptr; waiting_.fetch_sub(1, std::memory_order_relaxed)) std::exchange(flight, flight->next)->Begin();
   }
 }
 
@@ -218,7 +224,8 @@ void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls) {
   Meter meter(sample);
   std::atomic<Flight::Phase> phase{Flight::Phase::kWarmUp};
   std::latch landed(static_cast<std::ptrdiff_t>(calls.size()));
-  std::deque<Driver> drivers(sample.order.drivers);
+  std::deque<Driver> drivers;
+  for (uint32_t i = 0; i < sample.order.drivers; ++i) drivers.emplace_back(calls.size() / sample.order.drivers);
   std::deque<Flight> flights;
   for (const BeginCall& call : calls) {
     Driver* const driver = drivers.empty() ? nullptr : &drivers[flights.size() % drivers.size()];
@@ -235,8 +242,11 @@ void MeasureInFlight(Sample& sample, const std::vector<BeginCall>& calls) {
   const uint64_t elapsed = Now() - began;
   phase = Flight::Phase::kOver;
   meter.Stop(elapsed);
-  // What a driver had in hand meanwhile it begins, and its end is the last.
-  landed.wait();
+  // What a driver has in hand it begins, and its end is the last.
+  while (!landed.try_wait()) {
+    for (Driver& driver : drivers) driver.Look();
+    SleepFor(sample.warmup_ticks / 16, sample);
+  }
   for (Driver& driver : drivers) driver.Stop();
   for (std::thread& thread : threads) thread.join();
   for (const Flight& flight : flights) sample.latency.Merge(flight.latency);

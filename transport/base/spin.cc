@@ -19,6 +19,7 @@ constexpr uint64_t kMinYieldBackoffUs = 1'000;
 constexpr uint64_t kMaxYieldBackoffUs = 1'000'000;
 // Company are many, and do more than a peer's answer before they give the processor back.
 constexpr uint64_t kContendedShareUs = 1000;
+constexpr uint64_t kMinShareBackoffUs = 200;
 constexpr uint32_t kRetryEvery = 64;
 
 struct Waiters {
@@ -44,7 +45,9 @@ bool OneProcessorAllowed() {
 
 Yielder::Yielder(To to)
     : ticks_per_us_(TicksPerMicrosecond()),
-      contended_((to == To::kPeer ? kContendedYieldUs : kContendedShareUs) * ticks_per_us_) {}
+      to_(to),
+      contended_((to == To::kPeer ? kContendedYieldUs : kContendedShareUs) * ticks_per_us_),
+      min_backoff_((to == To::kPeer ? kMinYieldBackoffUs : kMinShareBackoffUs) * ticks_per_us_) {}
 
 bool Yielder::Once() {
   const uint64_t before = Ticks();
@@ -53,10 +56,15 @@ bool Yielder::Once() {
 }
 
 bool Yielder::Note(uint64_t before, uint64_t after) {
-  if (after - before <= contended_) return true;
+  const bool forgiving = to_ == To::kCompany;
+  if (after - before <= contended_) {
+    if (forgiving) backoff_ = 0;
+    return true;
+  }
   // One stall may be the host's, or a task's that is done now. Another soon after a pause is somebody who stays.
-  backoff_ = before - not_until_ < backoff_ ? std::min(2 * backoff_, kMaxYieldBackoffUs * ticks_per_us_)
-                                            : kMinYieldBackoffUs * ticks_per_us_;
+  const bool again = forgiving ? backoff_ != 0 : before - not_until_ < backoff_;
+  backoff_ = again ? std::min(2 * backoff_, kMaxYieldBackoffUs * ticks_per_us_)
+                   : min_backoff_;
   not_until_ = after + backoff_;
   return false;
 }

@@ -39,7 +39,8 @@ class Yielder {
   bool Once();
   // The same of a yield that was made, which took from `before` to `after` (ticks): after a long one none is allowed for 1 ms.
   // While long ones follow soon after such a pause, each pause is twice as long as the last, up to 1 s. So who keeps the processor
-  // seldom costs a time slice, and who had it for a moment costs hardly more than that moment.
+  // seldom costs a time slice, and who had it for a moment costs hardly more than that moment. To company 0.2 ms at first, and
+  // twice as long only if no short one came between: of several threads one may well have something to do.
   bool Note(uint64_t before, uint64_t after);
 
   // For those to whom each look costs a system call: gives the processor away a few times, as long as that paid
@@ -53,7 +54,9 @@ class Yielder {
   static constexpr uint32_t kRetryEvery = 64;
 
   const uint64_t ticks_per_us_;
-  const uint64_t contended_;  // a yield that takes longer ran somebody else; ticks, as the next two
+  const To to_;
+  const uint64_t contended_;  // a yield that takes longer ran somebody else; ticks, as the next three
+  const uint64_t min_backoff_;
   uint64_t not_until_ = 0;
   uint64_t backoff_ = 0;  // how long the last pause was
   uint32_t misses_ = 0;   // in a row
