@@ -86,8 +86,8 @@ struct Bare {
 };
 
 Bare* MapBare(int flags) {
-  const int fd = open((std::string(getenv("IPCRPC_RUNTIME_DIR")) + "/bare").c_str(), flags | O_CLOEXEC, 0600);
-  if (fd < 0 || ((flags & O_CREAT) != 0 && ftruncate(fd, sizeof(Bare)) != 0)) Fail("no file to share");
+  const int fd = open((std::string(getenv("IPCRPC_RUNTIME_DIR")) + "/bare-snapshot").c_str(), flags | O_CLOEXEC, 0600);
+  if (fd < 0 || ((flags & O_CREAT) != 0 && ftruncate(fd, sizeof(Bare)) != 0)) Fail("no file to share the snapshot in");
   void* memory = mmap(nullptr, sizeof(Bare), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
   close(fd);
   if (memory == MAP_FAILED) Fail("mmap");
