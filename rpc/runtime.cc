@@ -11,10 +11,11 @@ Runtime::~Runtime() = default;
 
 std::shared_ptr<Runtime> Runtime::Default() { return std::make_shared<Runtime>(IoRuntime::Default(), /*threaded=*/true); }
 
-std::shared_ptr<Runtime> Runtime::WithThreads(int pollers, size_t max_workers) {
-  return std::make_shared<Runtime>(
-      std::make_shared<IoRuntime>(IoRuntimeOptions{.pollers = pollers, .threads = true, .max_workers = max_workers}),
-      /*threaded=*/true);
+std::shared_ptr<Runtime> Runtime::WithThreads(int pollers, size_t max_workers, std::vector<int> poller_cpus) {
+  return std::make_shared<Runtime>(std::make_shared<IoRuntime>(IoRuntimeOptions{.pollers = pollers, .threads = true,
+                                                                                .max_workers = max_workers,
+                                                                                .poller_cpus = std::move(poller_cpus)}),
+                                   /*threaded=*/true);
 }
 
 std::shared_ptr<Runtime> Runtime::WithoutThreads() {

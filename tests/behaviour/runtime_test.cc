@@ -1,5 +1,6 @@
 // Servers on a runtime of their own: with threads, and driven by the program's own loop without any.
 #include <poll.h>
+#include <sched.h>
 
 #include <atomic>
 #include <memory>
@@ -103,6 +104,43 @@ TEST_P(RuntimeTest, WithThreadsItStopsThemAtItsEnd) {
   }
   // The client's own side, on the default runtime, may have started a housekeeping thread meanwhile.
   EXPECT_TRUE(Eventually([&] { return Holdings::Now().threads <= before.threads + 1; }));
+}
+
+TEST_P(RuntimeTest, PollersRunWhereTheyAreTold) {
+  cpu_set_t allowed;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(static_cast<size_t>(last), &allowed)) --last;
+
+  std::atomic<int> processors{0}, processor{-1};
+  service_.unary = [&](ServerContext*, const Msg*, Msg*) {
+    cpu_set_t here;
+    sched_getaffinity(0, sizeof(here), &here);
+    processors = CPU_COUNT(&here);
+    processor = sched_getcpu();
+    return Status::OK;
+  };
+  const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {last});
+  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+  ASSERT_NE(server, nullptr);
+  const auto stub = NewStub();
+  ClientContext context;
+  Msg response;
+  ASSERT_TRUE(stub->Unary(&context, Number(1), &response).ok());
+  EXPECT_EQ(processors, 1);
+  EXPECT_EQ(processor, last);
+  server->Shutdown();
+}
+
+TEST_P(RuntimeTest, PollersRunAnywhereWhereTheyAreToldWrong) {
+  const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {-1, CPU_SETSIZE});
+  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+  ASSERT_NE(server, nullptr);
+  const auto stub = NewStub();
+  ClientContext context;
+  Msg response;
+  EXPECT_TRUE(stub->Unary(&context, Number(1), &response).ok());
+  server->Shutdown();
 }
 
 }  // namespace

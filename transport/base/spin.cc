@@ -12,7 +12,6 @@ namespace ipcrpc {
 namespace {
 
 constexpr uint64_t kMinBudgetUs = 5;
-constexpr uint64_t kMaxBudgetUs = 100;
 constexpr uint64_t kSeedWakeUs = 25;          // until a sleep has been measured
 constexpr uint64_t kContendedYieldUs = 100;     // a yield that takes longer ran somebody else than the peer and our own ticks
 constexpr uint64_t kMinYieldBackoffUs = 1'000;
@@ -69,9 +68,9 @@ bool Yielder::Note(uint64_t before, uint64_t after) {
   return false;
 }
 
-SpinPolicy::SpinPolicy(std::string who, SpinMode mode)
-    : who_(std::move(who)), mode_(mode), ticks_per_us_(TicksPerMicrosecond()),
-      budget_(2 * kSeedWakeUs * ticks_per_us_),
+SpinPolicy::SpinPolicy(std::string who, SpinRule rule)
+    : who_(std::move(who)), rule_(rule), ticks_per_us_(TicksPerMicrosecond()),
+      budget_(std::min<uint64_t>(2 * kSeedWakeUs, rule.most_us) * ticks_per_us_),
       wake_ewma_(kSeedWakeUs * ticks_per_us_) {
   const std::lock_guard lock(AllWaiters().mu);
   AllWaiters().alive.insert(this);
@@ -85,7 +84,7 @@ SpinPolicy::~SpinPolicy() {
 SpinFacts SpinPolicy::facts() const {
   const auto ns = [this](uint64_t ticks) { return ticks * 1000 / ticks_per_us_; };
   return {.who = who_,
-          .budget_ns = mode_ == SpinMode::kOff ? 0 : ns(budget_.get()),
+          .budget_ns = rule_.mode == SpinMode::kOff ? 0 : ns(budget_.get()),
           .wake_ns = ns(wake_ewma_.get()),
           .samples = samples_.get(),
           .found = found_.get(),
@@ -102,8 +101,8 @@ std::vector<SpinFacts> AllSpinFacts() {
 
 SpinPolicy::Plan SpinPolicy::Choose(int peer_cpu) {
   const bool served = std::exchange(served_company, false);
-  if (mode_ == SpinMode::kOff) return Plan::kSleep;
-  if (mode_ == SpinMode::kAlways) return Plan::kPause;
+  if (rule_.mode == SpinMode::kOff) return Plan::kSleep;
+  if (rule_.mode == SpinMode::kAlways) return Plan::kPause;
   if (wait_ewma_ > static_cast<int64_t>(2 * budget_.get()) && ++skipped_ < kRetryEvery) return Plan::kSleep;
   skipped_ = 0;
   if (served) return sharer_.allowed(wait_began_) ? Plan::kShare : Plan::kSleep;
@@ -120,7 +119,8 @@ void SpinPolicy::NoteSleep(uint64_t wake_latency_ticks) {
   if (wake_latency_ticks != 0 && wake_latency_ticks < 1000 * ticks_per_us_) {
     const auto before = static_cast<int64_t>(wake_ewma_.get());
     wake_ewma_.set(static_cast<uint64_t>(before + (static_cast<int64_t>(wake_latency_ticks) - before) / 8));
-    budget_.set(std::clamp(2 * wake_ewma_.get(), kMinBudgetUs * ticks_per_us_, kMaxBudgetUs * ticks_per_us_));
+    const uint64_t most = rule_.most_us * ticks_per_us_;
+    budget_.set(std::clamp(2 * wake_ewma_.get(), std::min(kMinBudgetUs * ticks_per_us_, most), most));
     samples_.Add1();
   }
 }

@@ -18,6 +18,14 @@ namespace ipcrpc {
 
 enum class SpinMode { kAuto, kAlways, kOff };
 
+// Whether to spin, and for how long at the most before each sleep.
+struct SpinRule {
+  static constexpr uint32_t kMostUs = 100;
+
+  SpinMode mode = SpinMode::kAuto;
+  uint32_t most_us = kMostUs;
+};
+
 // Whether this process may run on one processor only, as it was at the first call.
 bool OneProcessorAllowed();
 
@@ -80,7 +88,7 @@ std::vector<SpinFacts> AllSpinFacts();
 class SpinPolicy {
  public:
   // `who` waits, as AllSpinFacts() calls it.
-  explicit SpinPolicy(std::string who, SpinMode mode = SpinMode::kAuto);
+  explicit SpinPolicy(std::string who, SpinRule rule = {});
   ~SpinPolicy();
   SpinPolicy(const SpinPolicy&) = delete;
   SpinPolicy& operator=(const SpinPolicy&) = delete;
@@ -95,7 +103,7 @@ class SpinPolicy {
   void NoteSleep(uint64_t wake_latency_ticks);
 
   // Any thread.
-  SpinMode mode() const { return mode_; }
+  SpinMode mode() const { return rule_.mode; }
   SpinFacts facts() const;
 
  private:
@@ -124,7 +132,7 @@ class SpinPolicy {
   }
 
   const std::string who_;
-  const SpinMode mode_;
+  const SpinRule rule_;
   const uint64_t ticks_per_us_;
   Number budget_;            // ticks
   Number wake_ewma_;         // ticks a wake takes

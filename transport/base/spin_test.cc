@@ -73,5 +73,16 @@ TEST_F(YielderTest, BeginsAnewOnceItWentWellForAsLongAsItPaused) {
   EXPECT_EQ(PauseUs(), 1000u);
 }
 
+TEST(SpinPolicyTest, SpinsNoLongerThanItsRuleSaysHoweverLongAWakeTakes) {
+  const uint64_t us = TicksPerMicrosecond();
+  for (const uint32_t most_us : {3u, 20u, SpinRule::kMostUs}) {
+    SpinPolicy policy("test", {.most_us = most_us});
+    EXPECT_LE(policy.facts().budget_ns, most_us * 1000);
+    for (int i = 0; i < 100; ++i) policy.NoteSleep(/*wake_latency_ticks=*/900 * us);
+    EXPECT_LE(policy.facts().budget_ns, most_us * 1000);
+    EXPECT_GE(policy.facts().budget_ns, most_us * 1000 - 100);
+  }
+}
+
 }  // namespace
 }  // namespace ipcrpc

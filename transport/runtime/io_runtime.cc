@@ -1,14 +1,18 @@
 #include "transport/runtime/io_runtime.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "transport/base/fork_guard.h"
+#include "transport/base/log.h"
 #include "transport/base/status_macros.h"
+#include "transport/base/strings.h"
 
 namespace ipcrpc {
 namespace {
@@ -22,6 +26,17 @@ int DefaultPollers() {
   cpu_set_t set;
   const int processors = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
   return std::clamp(processors / 2, 1, kMaxPollers);
+}
+
+// The calling thread, from now on.
+void RunOn(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) {
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(static_cast<size_t>(cpu), &set);
+  }
+  if (sched_setaffinity(0, sizeof(set), &set) == 0) return;
+  Log(LogSeverity::kWarning, Cat("pollers run anywhere, as they cannot on the processors that were asked for: ", strerror(errno)));
 }
 
 // Never deleted: objects that die later may still refer to it. No lock here, which a fork could leave locked.
@@ -180,6 +195,7 @@ void* IoRuntime::LaneMain(void* argument) {
   const Driver driver = *std::unique_ptr<Driver>(static_cast<Driver*>(argument));
   Poller& poller = *driver.lane->poller;
   IoRuntime* runtime = driver.lane->runtime;
+  if (!runtime->options_.poller_cpus.empty()) RunOn(runtime->options_.poller_cpus);
   // Relieved or stopped, this thread is done.
   if (driver.stuck_in == 0 || poller.Steal(driver.stuck_in)) poller.Run();
   runtime->ThreadGone();

@@ -24,6 +24,7 @@ struct IoRuntimeOptions {
   int pollers = 0;       // 0: 1 on up to 2 processors, else up to 4
   bool threads = true;   // false: fd() and RunOnce()
   size_t max_workers = WorkerPool::kDefaultCap;
+  std::vector<int> poller_cpus{};  // where pollers may run; empty: where the process may
 };
 
 class IoRuntime {

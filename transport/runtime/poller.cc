@@ -153,12 +153,12 @@ bool Poller::Run() {
       const bool cheap = hot_[0]->target->link().cheap_to_poll();
       if (busy && cheap) continue;
       // A link that has just come may be gone as soon: it is worth a wait before the epoll is given to others to watch.
-      const bool waited = cheap && !watched_ && spin_.Spin(ready, [this] { return HotPeerCpu(); });
+      const bool waited = cheap && !watched_ && MaySpin() && spin_.Spin(ready, [this] { return HotPeerCpu(); });
       if (!waited && SleepsInLink()) SleepInLink();  // another may have come meanwhile
       continue;
     }
     if (busy) continue;
-    if (hot_.empty() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
+    if (!MaySpin() || !spin_.Spin(ready, [this] { return HotPeerCpu(); })) SleepInEpoll();
   }
   return true;
 }
@@ -410,6 +410,10 @@ void Poller::Remove(Entry& entry) {
   entries_.erase(target.get());  // the caller keeps the entry
   target_count_.fetch_sub(1, std::memory_order_relaxed);
   target->OnClosed();
+}
+
+bool Poller::MaySpin() const {
+  return std::any_of(hot_.begin(), hot_.end(), [](const EntryPtr& entry) { return entry->target->link().may_spin(); });
 }
 
 int Poller::HotPeerCpu() const {

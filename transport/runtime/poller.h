@@ -123,6 +123,7 @@ class Poller {
   bool Called() const;
   void Wakeup();
   void SetWatched(bool watched);
+  bool MaySpin() const;  // for one of the hot links at least
   int HotPeerCpu() const;  // our own, if one of the hot peers is here; else another's, -1 unknown
 
   const std::function<void()> active_;

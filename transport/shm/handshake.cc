@@ -142,7 +142,7 @@ absl::Status SendDatagram(int socket, const void* bytes, size_t size, std::initi
   return absl::UnavailableError(absl::StrCat("cannot send on the control socket: ", strerror(errno)));
 }
 
-absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns, SpinMode spin,
+absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns, SpinRule spin,
                                     std::optional<OwnSide> own) {
   RETURN_IF_ERROR(CheckTrusted(terms.parts, "the client's", peer));
   if (!own.has_value()) {
@@ -154,7 +154,7 @@ absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const 
   RETURN_IF_ERROR(SendOwnSide(socket, std::string(reinterpret_cast<const char*>(&hello), sizeof(hello)), *own, /*with_parts=*/true));
 
   std::optional<Datagram> answer;
-  if (spin != SpinMode::kOff) {
+  if (spin.mode != SpinMode::kOff) {
     ASSIGN_OR_RETURN(answer, LookForAnswer(socket));
   }
   while (!answer.has_value()) {

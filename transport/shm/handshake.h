@@ -131,7 +131,7 @@ absl::StatusOr<OwnSide> MakeOwnSide(const Terms& terms);
 // its reason, or ours of what is for processes of one uid; FAILED_PRECONDITION: versions, or parts that the system
 // refuses; RESOURCE_EXHAUSTED: parts that there are no more of; DEADLINE_EXCEEDED; UNAVAILABLE: it hung up.
 absl::StatusOr<Agreement> Introduce(int socket, const PeerIdentity& peer, const Terms& terms, int64_t deadline_ns,
-                                    SpinMode spin = SpinMode::kAuto, std::optional<OwnSide> own = std::nullopt);
+                                    SpinRule spin = {}, std::optional<OwnSide> own = std::nullopt);
 // Server: what the client said, answered. On error the client has been told.
 absl::StatusOr<Agreement> Answer(int socket, const PeerIdentity& peer, Datagram hello, const Terms& terms);
 void Refuse(int socket, const absl::Status& why);

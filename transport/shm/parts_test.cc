@@ -53,6 +53,10 @@ TEST_F(PartsTest, WrongParametersAreNamedWithWhatWouldBeRight) {
   EXPECT_THAT(message("segment=posix&hugepages=1"), AllOf(HasSubstr("hugepages='1'"), HasSubstr("/dev/shm")));
   EXPECT_TRUE(absl::IsInvalidArgument(TryListen("shm:parts?segment=file")));
   EXPECT_THAT(MessageOf(TryListen("shm:parts?segmnt=posix")), HasSubstr("segment"));
+  for (const char* spin : {"never", "20", "0us", "101us", "-1us", "us"}) {
+    EXPECT_THAT(MessageOf(TryListen(Cat("shm:parts?spin=", spin))), AllOf(HasSubstr(spin), HasSubstr("from 1us to 100us")));
+  }
+  EXPECT_TRUE(TryListen("shm:parts?spin=20us").ok());
 }
 
 TEST_F(PartsTest, EachSideChoosesItsOwn) {

@@ -26,7 +26,7 @@ constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was 
 
 }  // namespace
 
-ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinMode spin)
+ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin)
     : control_(std::move(control)),
       peer_identity_(peer),
       description_(std::move(description)),

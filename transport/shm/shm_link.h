@@ -26,7 +26,7 @@ inline constexpr Capabilities kCapabilities = {
 class ShmLink final : public Link {
  public:
   // `control` is the connected socket over which `agreement` was reached.
-  ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinMode spin);
+  ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin);
   ~ShmLink() override;
 
   const Capabilities& capabilities() const override;

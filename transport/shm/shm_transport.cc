@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "transport/address_parameters.h"
 #include "transport/base/clock.h"
@@ -30,11 +31,27 @@ constexpr size_t kMaxPending = 256;
 constexpr size_t kEventsPerVisit = 64;
 
 // Parameters: ring=64K…16M (how large a ring may grow), start=64K…16M (how large our own is at first),
-// spin=auto|always|off; those of parts.h.
+// spin=auto|always|off, or for how long at the most (spin=20us); those of parts.h.
 struct Options {
   Terms terms;
-  SpinMode spin = SpinMode::kAuto;
+  SpinRule spin;
 };
+
+absl::StatusOr<SpinRule> SpinOf(const Address& address) {
+  const std::string* const text = FindParameter(address, "spin");
+  if (text == nullptr || *text == "auto") return SpinRule();
+  if (*text == "always") return SpinRule{.mode = SpinMode::kAlways};
+  if (*text == "off") return SpinRule{.mode = SpinMode::kOff};
+  SpinRule rule;
+  std::string_view number = *text;
+  const bool is_time = number.ends_with("us");
+  if (is_time) number.remove_suffix(2);
+  if (!is_time || !absl::SimpleAtoi(absl::string_view(number.data(), number.size()), &rule.most_us) || rule.most_us == 0 ||
+      rule.most_us > SpinRule::kMostUs) {
+    return BadParameter(address, "spin", "auto, always, off, or for how long at the most, from 1us to 100us");
+  }
+  return rule;
+}
 
 absl::StatusOr<Options> ParseOptions(const Address& address) {
   Options options;
@@ -50,17 +67,7 @@ absl::StatusOr<Options> ParseOptions(const Address& address) {
   // A huge page holds more than the smallest ring anyway. And a System V ring that came later would be gone with a sender that
   // ends before its reader has attached it; it costs nothing until it is touched.
   if (options.terms.parts.hugepages || options.terms.parts.segment == SegmentKind::kSysv) sizes.start_bytes = sizes.max_bytes;
-  if (auto it = address.parameters.find("spin"); it != address.parameters.end()) {
-    if (it->second == "auto") {
-      options.spin = SpinMode::kAuto;
-    } else if (it->second == "always") {
-      options.spin = SpinMode::kAlways;
-    } else if (it->second == "off") {
-      options.spin = SpinMode::kOff;
-    } else {
-      return absl::InvalidArgumentError(absl::StrCat("spin=", it->second, " is not one of auto, always, off"));
-    }
-  }
+  ASSIGN_OR_RETURN(options.spin, SpinOf(address));
   return options;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "ipcrpc/export.h"
 
@@ -17,8 +18,10 @@ class IPCRPC_EXPORT Runtime {
   // The process's own. A forked child has another one.
   static std::shared_ptr<Runtime> Default();
 
-  // One with `pollers` pollers (0: by the number of processors) and up to `max_workers` workers.
-  static std::shared_ptr<Runtime> WithThreads(int pollers = 0, size_t max_workers = 4096);
+  // One with `pollers` pollers (0: by the number of processors) and up to `max_workers` workers. `poller_cpus`: the processors,
+  // counted from 0, on which the pollers may run, and with them unary handlers that do not block and the reactions of the callback
+  // API; none: all that the process may use. Where the kernel refuses them a warning is logged, and they run anywhere.
+  static std::shared_ptr<Runtime> WithThreads(int pollers = 0, size_t max_workers = 4096, std::vector<int> poller_cpus = {});
 
   // One without a thread, for a program with a loop of its own (poll, epoll, GLib, libuv, asio): whenever fd() is readable,
   // RunOnce(). Unary handlers run inside it; streaming handlers of the synchronous API still get a worker, as
