@@ -167,7 +167,7 @@ class Driver {
 
   const int64_t enough_;  // to be woken for
   std::atomic<Flight*> back_{nullptr};
-  std::atomic<int64_t> waiting_{0};  // there
+  std::atomic<int64_t> waiting_{0};  // in there
   std::atomic<uint32_t> word_{0};
 };
 

@@ -12,7 +12,22 @@
 namespace behaviour {
 namespace {
 
-class RuntimeTest : public BehaviourTest {};
+class RuntimeTest : public BehaviourTest {
+ protected:
+  // One call to a server on that runtime: whether it came through.
+  bool ServesOn(const std::shared_ptr<ipcrpc::Runtime>& runtime) {
+    const auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
+    if (server == nullptr) return false;
+    ClientContext context;
+    Msg response;
+    const bool served = NewStub()->Unary(&context, Number(1), &response).ok();
+    threads_ = runtime->threads();
+    server->Shutdown();
+    return served;
+  }
+
+  size_t threads_ = 0;  // of the runtime, then
+};
 BEHAVIOUR_SUITE(RuntimeTest);
 
 TEST_P(RuntimeTest, ServesFromTheProgramsOwnLoop) {
@@ -92,15 +107,8 @@ TEST_P(RuntimeTest, BlockedHandlersHaveAThreadEachUpToTheCap) {
 TEST_P(RuntimeTest, WithThreadsItStopsThemAtItsEnd) {
   const Holdings before = Holdings::Now();
   {
-    const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/2, /*max_workers=*/4);
-    auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
-    ASSERT_NE(server, nullptr);
-    const auto stub = NewStub();
-    ClientContext context;
-    Msg response;
-    ASSERT_TRUE(stub->Unary(&context, Number(1), &response).ok());
-    EXPECT_GE(runtime->threads(), 2u);
-    server->Shutdown();
+    ASSERT_TRUE(ServesOn(ipcrpc::Runtime::WithThreads(/*pollers=*/2, /*max_workers=*/4)));
+    EXPECT_GE(threads_, 2u);
   }
   // The client's own side, on the default runtime, may have started a housekeeping thread meanwhile.
   EXPECT_TRUE(Eventually([&] { return Holdings::Now().threads <= before.threads + 1; }));
@@ -120,27 +128,13 @@ TEST_P(RuntimeTest, PollersRunWhereTheyAreTold) {
     processor = sched_getcpu();
     return Status::OK;
   };
-  const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {last});
-  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
-  ASSERT_NE(server, nullptr);
-  const auto stub = NewStub();
-  ClientContext context;
-  Msg response;
-  ASSERT_TRUE(stub->Unary(&context, Number(1), &response).ok());
+  ASSERT_TRUE(ServesOn(ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {last})));
   EXPECT_EQ(processors, 1);
   EXPECT_EQ(processor, last);
-  server->Shutdown();
 }
 
 TEST_P(RuntimeTest, PollersRunAnywhereWhereTheyAreToldWrong) {
-  const auto runtime = ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {-1, CPU_SETSIZE});
-  auto server = Serve(service_, address(), [&](ipcrpc::ServerBuilder& builder) { builder.SetRuntime(runtime); });
-  ASSERT_NE(server, nullptr);
-  const auto stub = NewStub();
-  ClientContext context;
-  Msg response;
-  EXPECT_TRUE(stub->Unary(&context, Number(1), &response).ok());
-  server->Shutdown();
+  EXPECT_TRUE(ServesOn(ipcrpc::Runtime::WithThreads(/*pollers=*/1, /*max_workers=*/4, {-1, CPU_SETSIZE})));
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // Two threads send each other messages of random sizes over shared memory and sleep whenever they have nothing to do (spin=off), in a
-// way that makes them begin to sleep while the other is sending: wake_torture MESSAGES. Says how often they slept, and fails
-// when a message is lost or changed, or a wake-up is: when somebody slept for seconds beside a message.
+// way that makes them begin to sleep while the other is sending: wake_torture MESSAGES. Says how often the kernel put them to sleep, and
+// fails when that is less than once in 20 messages, when a message is lost or changed, or a wake-up is: when somebody slept for seconds
+// beside a message.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -29,7 +32,9 @@ constexpr uint32_t kTooManyTicks = 300;
 constexpr uint32_t kWordBytes = sizeof(uint64_t);
 constexpr uint32_t kMostWords = 1024, kUsualWords = 32;
 constexpr uint64_t kMostAhead = 8;
+// Before a sleep: as many as may pass until the other has sent, fewer where it hardly comes to sleeps.
 constexpr uint64_t kMostLooks = 200;
+constexpr uint64_t kMessagesBetweenCounts = 4096;
 
 // What makes the word of that place in that message, so that one that is cut, lost, repeated or mixed up does not match.
 uint64_t WordOf(uint64_t message, uint32_t place) { return (message * 0x9e3779b97f4a7c15u) ^ (uint64_t{place} << 32) ^ message; }
@@ -64,22 +69,9 @@ class End final : public ipcrpc::FrameSink {
 
   // The thread may sleep once it is some messages ahead, never the same number: so one of the two has always to go on.
   void Run() {
-    while (!failed) {
-      const uint64_t ahead = 1 + random_() % kMostAhead;
-      space_came_ = false;
-      const bool room = SendUntil(received_ + ahead);
-      // For about as long as the other may take to send, so that the sleep begins when the message comes.
-      Link::Progress progress = Link::Progress::kIdle;
-      for (uint64_t looks = 1 + random_() % kMostLooks; looks > 0 && progress == Link::Progress::kIdle; --looks) {
-        progress = link_->Poll(*this, 64);
-      }
-      if (progress == Link::Progress::kClosed) return Fail("the link was closed");
-      if (progress == Link::Progress::kFrames || space_came_ || (room && sent_ < messages_ && sent_ < received_ + ahead)) continue;
-      if (sent_ == messages_ && received_ == messages_) return;
-      const uint32_t began = ticker_.now();
-      sleeps_ += link_->Wait(ipcrpc::MonotonicNs() + kTooLongNs) ? 1 : 0;
-      if (ticker_.now() - began >= kTooManyTicks) return Fail("a wake-up was lost");
-    }
+    sleeps_before_ = OwnSleeps();
+    TakePart();
+    sleeps_ = OwnSleeps() - sleeps_before_;
   }
 
   Verdict OnFrame(std::span<const std::byte> frame, bool) override {
@@ -88,7 +80,9 @@ class End final : public ipcrpc::FrameSink {
       std::memcpy(&word, frame.data() + at, kWordBytes);
       if (word != WordOf(received_, static_cast<uint32_t>(at / kWordBytes))) Fail("a message was lost or changed");
     }
-    ++received_;
+    if (++received_ % kMessagesBetweenCounts == 0 && OwnSleeps() - sleeps_before_ < received_ / 16) {
+      most_looks_ = std::max<uint64_t>(1, most_looks_ / 2);
+    }
     return failed ? Verdict::kFault : Verdict::kConsumed;
   }
   void OnSpace() override { space_came_ = true; }
@@ -97,6 +91,32 @@ class End final : public ipcrpc::FrameSink {
   uint64_t received() const { return received_; }
 
  private:
+  // How often the calling thread has given its processor up because it had nothing to do.
+  static uint64_t OwnSleeps() {
+    rusage usage = {};
+    getrusage(RUSAGE_THREAD, &usage);
+    return static_cast<uint64_t>(usage.ru_nvcsw);
+  }
+
+  void TakePart() {
+    while (!failed) {
+      const uint64_t ahead = 1 + random_() % kMostAhead;
+      space_came_ = false;
+      const bool room = SendUntil(received_ + ahead);
+      // For about as long as the other may take to send, so that the sleep begins when the message comes.
+      Link::Progress progress = Link::Progress::kIdle;
+      for (uint64_t looks = 1 + random_() % most_looks_; looks > 0 && progress == Link::Progress::kIdle; --looks) {
+        progress = link_->Poll(*this, 64);
+      }
+      if (progress == Link::Progress::kClosed) return Fail("the link was closed");
+      if (progress == Link::Progress::kFrames || space_came_ || (room && sent_ < messages_ && sent_ < received_ + ahead)) continue;
+      if (sent_ == messages_ && received_ == messages_) return;
+      const uint32_t began = ticker_.now();
+      link_->Wait(ipcrpc::MonotonicNs() + kTooLongNs);
+      if (ticker_.now() - began >= kTooManyTicks) return Fail("a wake-up was lost");
+    }
+  }
+
   // Each message is told of by itself, as calls are. False: there is no room.
   bool SendUntil(uint64_t until) {
     for (; sent_ < std::min(until, messages_); ++sent_) {
@@ -117,7 +137,8 @@ class End final : public ipcrpc::FrameSink {
   const std::unique_ptr<Link> link_;
   const uint64_t messages_;
   std::minstd_rand random_;
-  uint64_t sent_ = 0, received_ = 0, sleeps_ = 0;
+  uint64_t sent_ = 0, received_ = 0, sleeps_ = 0, sleeps_before_ = 0;
+  uint64_t most_looks_ = kMostLooks;
   bool space_came_ = false;
 };
 
@@ -150,7 +171,8 @@ int main(int argc, char** argv) {
   std::thread thread([&] { one.Run(); });
   other.Run();
   thread.join();
-  std::printf("%llu messages, %llu sleeps\n", static_cast<unsigned long long>(one.received() + other.received()),
-              static_cast<unsigned long long>(one.sleeps() + other.sleeps()));
+  const uint64_t messages = one.received() + other.received(), sleeps = one.sleeps() + other.sleeps();
+  std::printf("%llu messages, %llu sleeps\n", static_cast<unsigned long long>(messages), static_cast<unsigned long long>(sleeps));
+  if (sleeps < messages / 20) Fail("they hardly slept, so that it says little");
   return failed ? 1 : 0;
 }

@@ -25,14 +25,21 @@ class Patience {
     if (yielder_.allowed(Ticks())) yielder_.Once();
   }
 
- private:
-  static constexpr uint64_t kBudgetUs = 30;
-  static constexpr uint32_t kRetryEvery = 32;
-
+  // What it has learnt, in ticks of whatever clock: whether a wait that begins now is worth a try, and when that wait ended.
+  bool WorthATry(uint64_t now) {
+    began_ = now;
+    if (wait_ewma_ > static_cast<int64_t>(2 * budget_) && ++skipped_ < kRetryEvery) return false;
+    skipped_ = 0;
+    return true;
+  }
   void NoteWait(uint64_t now) {
     const auto wait = static_cast<int64_t>(std::min(now - began_, 4 * budget_));
     wait_ewma_ += (wait - wait_ewma_) / 8;
   }
+
+ private:
+  static constexpr uint64_t kBudgetUs = 30;
+  static constexpr uint32_t kRetryEvery = 32;
 
   Yielder yielder_{Yielder::To::kCompany};
   const uint64_t budget_ = kBudgetUs * TicksPerMicrosecond();
@@ -48,10 +55,8 @@ inline Patience& ThisThreadsPatience() {
 
 template <typename Ready>
 bool Patience::AwaitShortly(Ready&& ready) {
-  began_ = Ticks();
-  if (!yielder_.allowed(began_)) return false;
-  if (wait_ewma_ > static_cast<int64_t>(2 * budget_) && ++skipped_ < kRetryEvery) return false;
-  skipped_ = 0;
+  const uint64_t now = Ticks();
+  if (!WorthATry(now) || !yielder_.allowed(now)) return false;
   company.fetch_add(1, std::memory_order_relaxed);
   bool came = false;
   while (!came && Ticks() - began_ < budget_ && yielder_.Once()) came = ready();

@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <deque>
+#include <fstream>
 #include <new>
+#include <string>
 #include <thread>
 
 #include "transport/base/clock.h"
@@ -21,12 +25,12 @@ using std::chrono::milliseconds;
 class SleepingThread {
  public:
   SleepingThread() : thread_([this] {
-    asleep_ = true;
+    id_ = gettid();
     FutexWait(&word_, 0, FutexScope::kPrivate, kNoDeadline);
     woken_ = true;
   }) {
-    while (!asleep_) std::this_thread::yield();
-    std::this_thread::sleep_for(milliseconds(20));  // a thread that is late does not sleep at all, once the word has changed
+    // One that is late does not sleep at all, once the word has changed.
+    while (!Asleep()) std::this_thread::yield();
   }
   ~SleepingThread() { thread_.join(); }
 
@@ -39,8 +43,16 @@ class SleepingThread {
   }
 
  private:
+  bool Asleep() const {
+    std::ifstream file("/proc/self/task/" + std::to_string(id_) + "/syscall");
+    long number = -1;
+    file >> number;  // "running" is none
+    return file && number == SYS_futex;
+  }
+
   std::atomic<uint32_t> word_{0};
-  std::atomic<bool> asleep_{false}, woken_{false};
+  std::atomic<pid_t> id_{0};
+  std::atomic<bool> woken_{false};
   std::thread thread_;
 };
 
@@ -58,7 +70,7 @@ TEST(WakeBatchTest, ThreadsAreWokenAtTheEndOfTheOutermostOne) {
       sleeper.Wake();
       sleeper.Wake();  // twice is once
     }
-    std::this_thread::sleep_for(milliseconds(60));
+    std::this_thread::sleep_for(milliseconds(60));  // in which it would have come to it
     EXPECT_FALSE(sleeper.woken());
   }
 }

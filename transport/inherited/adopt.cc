@@ -18,7 +18,7 @@ constexpr int kFirstPrivateNumber = 3;
 
 // The reading end of a pipe that nobody writes to: reading finds the end, writing fails, and fstat() knows it from
 // everything else.
-int Placeholder() {
+int StandIn() {
   static const int fd = [] {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return -1;
@@ -76,7 +76,7 @@ absl::Status CheckAdoptable(int number, AdoptFor use, std::string_view name) {
   if (flags < 0 || fstat(number, &info) != 0) {
     return absl::FailedPreconditionError(Cat(name, " is not open in this process"));
   }
-  if (SameFile(number, Placeholder())) {
+  if (SameFile(number, StandIn())) {
     return absl::FailedPreconditionError(Cat(name, " has carried a link already, and is good for one only"));
   }
   if (S_ISSOCK(info.st_mode)) return CheckSocket(number, name);
@@ -100,7 +100,7 @@ absl::Status CheckAdoptable(int number, AdoptFor use, std::string_view name) {
 
 absl::StatusOr<UniqueFd> Adopt(int number, std::string_view name, int successor) {
   UniqueFd own(fcntl(number, F_DUPFD_CLOEXEC, kFirstPrivateNumber));
-  if (successor < 0) successor = Placeholder();
+  if (successor < 0) successor = StandIn();
   const int flags = number <= STDERR_FILENO ? 0 : O_CLOEXEC;  // the standard ones are never to be missing
   if (!own.valid() || successor < 0 || dup3(successor, number, flags) < 0) {
     return absl::ResourceExhaustedError(Cat("cannot take over ", name, ": ", strerror(errno)));

@@ -1,6 +1,6 @@
 // Descriptors that a process was given by whoever started it, which addresses name by their numbers.
 //
-// A number is good for one link. Its descriptor moves to another number, close-on-exec, and a placeholder takes
+// A number is good for one link. Its descriptor moves to another number, close-on-exec, and a stand-in takes
 // its place: so the peer sees the end when the link ends, and the number does not come to mean another file, which a
 // second use would take for the first.
 //
@@ -20,7 +20,7 @@ enum class AdoptFor { kReading, kWriting, kBoth };
 // not serve that use, or carried a link before. `name` is for messages: "descriptor 3", "standard input".
 absl::Status CheckAdoptable(int number, AdoptFor use, std::string_view name);
 
-// REQUIRES: checked. The placeholder is `successor` where given (which stays the caller's).
+// REQUIRES: checked. The stand-in is `successor` where given (which stays the caller's).
 absl::StatusOr<UniqueFd> Adopt(int number, std::string_view name, int successor = -1);
 
 // Whether both are the same socket, or the two ends of one pipe.
