@@ -26,12 +26,9 @@ constexpr size_t kMostBytesAllowed = 1024 * 1024;
 
 }  // namespace
 
-uint64_t RunTimes::AllowanceTicks(size_t request_bytes) {
-  return std::min(request_bytes, kMostBytesAllowed) / kAllowedBytesPerUs * TicksPerMicrosecond();
-}
-
-void RunTimes::NoteRun(uint64_t ticks) {
+void RunTimes::NoteRun(uint64_t ticks, size_t request_bytes) {
   const uint64_t per_us = TicksPerMicrosecond();
+  ticks -= std::min(ticks, std::min(request_bytes, kMostBytesAllowed) / kAllowedBytesPerUs * per_us);
   if (Blocks()) {
     NoteWorkerRun(ticks < kLongMeanUs * per_us, kShortRunsToReturn);
     return;

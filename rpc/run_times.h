@@ -12,10 +12,9 @@ namespace ipcrpc::rpc {
 class RunTimes {
  public:
   bool Blocks() const { return blocks_.load(std::memory_order_relaxed); }
-  // How long a handler took, wherever it ran, without the sending of its answer and less AllowanceTicks().
-  void NoteRun(uint64_t ticks);
-  // What a request of so many bytes takes to be parsed, and its like to be made: not what a hand-over would help against.
-  static uint64_t AllowanceTicks(size_t request_bytes);
+  // How long a handler took for a request of so many bytes, wherever it ran, without the sending of its answer. What such a request
+  // takes to be parsed, and its like to be made, is not counted: a hand-over would not help against that.
+  void NoteRun(uint64_t ticks, size_t request_bytes);
   // The same for reactions, of which there should be many on few threads: only those count that are longer than what the
   // scheduler takes away, and it is soon forgotten.
   void NoteReaction(uint64_t ticks);

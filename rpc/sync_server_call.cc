@@ -51,16 +51,14 @@ void SyncServerCall::RunUnaryHandler() {
     Finish(Status(StatusCode::CANCELLED, "the call was cancelled"), nullptr);
     return;
   }
-  began_ticks_ = Ticks() + rpc::RunTimes::AllowanceTicks(request->size());
+  request_bytes_ = request->size();
+  began_ticks_ = Ticks();
   method_->handler->RunUnary(&context_, *request, *this);
 }
 
 void SyncServerCall::Finish(const Status& status, const OutgoingMessage* response) {
   // Before it is sent: the wake may give this processor to the client.
-  if (began_ticks_ != 0) {
-    const uint64_t now = Ticks();
-    method_->times.NoteRun(now > began_ticks_ ? now - began_ticks_ : 0);
-  }
+  if (began_ticks_ != 0) method_->times.NoteRun(Ticks() - began_ticks_, request_bytes_);
   SendStatus(status, response);
 }
 
@@ -78,7 +76,11 @@ bool SyncServerCall::AwaitMessage() {
   return stream_->MessageReady() && !IsCancelled();
 }
 
-bool SyncServerCall::Read(const IncomingMessage& message) { return AwaitMessage() && TakeMessage(message); }
+bool SyncServerCall::Read(const IncomingMessage& message) {
+  if (!AwaitMessage()) return false;
+  if (began_ticks_ != 0) request_bytes_ = stream_->NextSize().value_or(0);
+  return TakeMessage(message);
+}
 
 bool SyncServerCall::NextMessageSize(uint32_t* size) {
   if (!AwaitMessage()) return false;

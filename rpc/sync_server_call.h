@@ -42,7 +42,8 @@ class SyncServerCall final : public ServerCall,
   bool Await(Done&& done);
 
   ServerContext context_;
-  uint64_t began_ticks_ = 0;  // of a unary handler
+  uint64_t began_ticks_ = 0;  // of a unary handler, as the next
+  size_t request_bytes_ = 0;
 };
 
 }  // namespace ipcrpc::internal
