@@ -144,6 +144,9 @@ class Link {
   // False where the address asks that nobody spins.
   virtual bool may_spin() const { return true; }
 
+  // Whether the address asks to rely on the peer (trust=peer): it does not change what it has lent while it is read.
+  virtual bool trusts_peer() const { return false; }
+
   // After a Reserve() that failed: whether to look for room some more, as the peer may be reading on another processor, is
   // cheaper than to go away and come back.
   virtual bool worth_a_spin_for_space() const { return false; }

@@ -187,8 +187,8 @@ TEST_P(Shm, BrokenRecordsCloseTheConnection) {
   ExpectClosed("length beyond its record", record(kCommitted | 64, 57));
   ExpectClosed("length of 16 MiB", record(kCommitted | 64, kLengthMask));
   ExpectClosed("a wrap before the end", record(kCommitted | 64, kWrap));
-  ExpectClosed("a loan", record(kCommitted | 64, 8u | kLoan));
-  ExpectClosed("a return", record(kCommitted | 64, 8u | kReturn));
+  ExpectClosed("a kind that is not in use", record(kCommitted | 64, 8u | 3u << 28));
+  ExpectClosed("another", record(kCommitted | 64, 8u | 4u << 28));
   ExpectClosed("an unknown kind", record(kCommitted | 64, 8u | 0xf0000000));
 }
 

@@ -79,8 +79,6 @@ enum RecordKind : uint32_t {
   kFrame = 0u << 28,
   kWrap = 1u << 28,    // nothing; the next record is at the start of the ring
   kSwap = 2u << 28,    // the next record is at the start of another ring (SwapBody)
-  kLoan = 3u << 28,    // reserved
-  kReturn = 4u << 28,  // reserved
 };
 inline constexpr uint32_t kRecordKindMask = 0xf000'0000;
 

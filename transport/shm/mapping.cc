@@ -21,10 +21,22 @@ struct File {
   bip::mapping_handle_t get_mapping_handle() const { return bip::ipcdetail::mapping_handle_from_file_handle(fd); }
 };
 
+bip::mode_t ModeOf(Mapping::Access access) {
+  switch (access) {
+    case Mapping::Access::kRead:
+      return bip::read_only;
+    case Mapping::Access::kReadPrivate:
+      return bip::read_private;
+    case Mapping::Access::kReadWrite:
+      break;
+  }
+  return bip::read_write;
+}
+
 template <typename Mappable>
 absl::StatusOr<bip::mapped_region> Map(const Mappable& what, size_t size, Mapping::Access access) {
   try {
-    bip::mapped_region region(what, access == Mapping::Access::kRead ? bip::read_only : bip::read_write, 0, size);
+    bip::mapped_region region(what, ModeOf(access), 0, size);
     madvise(region.get_address(), size, MADV_DONTFORK);
     return region;
   } catch (const bip::interprocess_exception& error) {
@@ -58,7 +70,7 @@ absl::StatusOr<Mapping> Mapping::OfFile(int fd, size_t size, Access access, Size
   auto region = std::make_shared<Region>(*std::move(mapped));
   if (cuttable == Size::kCuttable) {
     region->guard = BusGuard(region->region->get_address(), size,
-                             access == Access::kRead ? BusGuard::Access::kRead : BusGuard::Access::kReadWrite);
+                             access == Access::kReadWrite ? BusGuard::Access::kReadWrite : BusGuard::Access::kRead);
   }
   return Mapping(std::move(region));
 }

@@ -11,7 +11,9 @@ namespace ipcrpc::shm {
 // A mapping, shared by its copies; unmapped with the last. Not inherited by fork (MADV_DONTFORK).
 class Mapping {
  public:
-  enum class Access { kRead, kReadWrite };
+  // kReadPrivate: a copy of one's own, were it ever written, which it cannot be. What has F_SEAL_WRITE is mapped so: to map it
+  // shared is refused before kernel 6.7, even for reading.
+  enum class Access { kRead, kReadWrite, kReadPrivate };
   enum class Size { kSealed, kCuttable };
 
   Mapping() = default;

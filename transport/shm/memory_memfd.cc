@@ -3,12 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
-#include <cstring>
+#include <string_view>
 #include <utility>
 
-#include "transport/base/features.h"
+#include "transport/base/memfd.h"
 #include "transport/base/status_macros.h"
 #include "transport/base/strings.h"
 #include "transport/shm/memory_kind.h"
@@ -21,24 +20,12 @@ constexpr int Seals(Sharing sharing) {
   return F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (sharing == Sharing::kPeerReads ? F_SEAL_FUTURE_WRITE : 0);
 }
 
-absl::Status Refused(std::string_view why) {
-  return absl::FailedPreconditionError(Cat("memfd_create is refused here (", why,
-                                           "), and with it shared memory of the kind segment=memfd; segment=posix and segment=sysv "
-                                           "do without, between processes of one uid"));
-}
+constexpr std::string_view kOtherKinds =
+    ", and with it shared memory of the kind segment=memfd; segment=posix and segment=sysv do without, between processes of one uid";
 
 absl::StatusOr<OwnMemory> Make(const Parts& parts, size_t size, Sharing sharing) {
-  if (!FeatureAllowed("memfd_create")) return Refused("by IPCRPC_DISABLE");
   OwnMemory memory;
-  memory.place.fd.reset(memfd_create("ipcrpc", MFD_CLOEXEC | MFD_ALLOW_SEALING | (parts.hugepages ? MFD_HUGETLB : 0u)));
-  if (!memory.place.fd.valid()) {
-    const int error = errno;
-    if (parts.hugepages && (error == ENODEV || error == EINVAL)) {
-      return absl::FailedPreconditionError(Cat("this kernel has no huge pages (hugepages=1): ", strerror(error)));
-    }
-    if (error == ENOSYS || error == EPERM || error == EACCES) return Refused(strerror(error));
-    return absl::ErrnoToStatus(error, "cannot make shared memory (memfd_create)");
-  }
+  ASSIGN_OR_RETURN(memory.place.fd, MakeMemfd(parts.hugepages ? MFD_HUGETLB : 0, kOtherKinds));
   const int fd = memory.place.fd.get();
   if (ftruncate(fd, static_cast<off_t>(size)) != 0) {
     return absl::ErrnoToStatus(errno, Cat("cannot give shared memory its ", size, " bytes"));
@@ -53,19 +40,12 @@ absl::StatusOr<OwnMemory> Make(const Parts& parts, size_t size, Sharing sharing)
   return memory;
 }
 
-// With all seals it is a memfd, so that no file system can stall whoever reads it, nor cut it short.
 absl::StatusOr<Mapping> Map(const MemoryPlace& place, size_t size, Sharing sharing) {
   if (!place.fd.valid()) return absl::InvalidArgumentError("the peer sent no shared memory");
-  const int seals = fcntl(place.fd.get(), F_GET_SEALS);
-  if (seals < 0) return absl::InvalidArgumentError("the peer's shared memory is not a memfd");
-  if ((seals & Seals(sharing)) != Seals(sharing)) {
+  ASSIGN_OR_RETURN(const MemfdFacts facts, ExamineMemfd(place.fd.get(), Seals(sharing), "the peer's shared memory"));
+  if (facts.size_bytes != size) {
     return absl::InvalidArgumentError(
-        Cat("the peer's shared memory lacks seals: it has ", seals, ", all of ", Seals(sharing), " are due"));
-  }
-  struct stat info;
-  if (fstat(place.fd.get(), &info) != 0) return absl::ErrnoToStatus(errno, "cannot examine the peer's shared memory");
-  if (static_cast<uint64_t>(info.st_size) != size) {
-    return absl::InvalidArgumentError(Cat("the peer's shared memory has ", info.st_size, " bytes where ", size, " were announced"));
+        Cat("the peer's shared memory has ", facts.size_bytes, " bytes where ", size, " were announced"));
   }
   return Mapping::OfFile(place.fd.get(), size, PeerAccess(sharing), Mapping::Size::kSealed);
 }

@@ -12,6 +12,7 @@
 #include "transport/shm/bell.h"
 #include "transport/shm/ledger.h"
 #include "transport/shm/memory.h"
+#include "transport/trust.h"
 
 namespace ipcrpc::shm {
 namespace {
@@ -69,7 +70,7 @@ absl::Status CheckAvailable(const Parts& parts) {
 
 absl::Status CheckTrusted(const Parts& parts, std::string_view whose, const PeerIdentity& peer) {
   if (parts.standard()) return absl::OkStatus();
-  if (peer.vouched && peer.uid == geteuid() && peer.uid != PeerIdentity::kUnknownUid) return absl::OkStatus();
+  if (OfOurUid(peer)) return absl::OkStatus();
   return absl::PermissionDeniedError(
       Cat(whose, " choice of segment=", NameOf(parts.segment), " wake=", NameOf(parts.wake), parts.hugepages ? " hugepages=1" : "",
           " is for processes of one uid only, since either side could harm the other by it: the peer is ", peer.ToString(),

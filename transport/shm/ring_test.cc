@@ -144,7 +144,7 @@ TEST(RingTest, ReaderFaultsOnImpossibleRecords) {
       {kCommitted | (kRing + 64), 8},       // beyond the end
       {kCommitted | 64, 57},                // longer than its record
       {kCommitted | 64, 0},                 // empty
-      {kCommitted | 64, 8 | kLoan},         // kinds that are not in use
+      {kCommitted | 64, 8 | 3u << 28},      // kinds that are not in use
       {kCommitted | 64, 8 | 0x7000'0000},
       {kCommitted | 64, kWrap},             // a wrap that does not reach the end
       {kCommitted | kRing, kWrap},          // a wrap from the start: leads nowhere

@@ -26,11 +26,13 @@ constexpr char kMemoryGone[] = "the memory or semaphore that the link needs was 
 
 }  // namespace
 
-ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin)
+ShmLink::ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin,
+                 bool trusts_peer)
     : control_(std::move(control)),
       peer_identity_(peer),
       description_(std::move(description)),
       max_ring_bytes_(agreement.max_ring_bytes),
+      trusts_peer_(trusts_peer),
       parts_(std::move(agreement.parts)),
       peer_kind_(agreement.peer_kind),
       own_mapping_(std::move(agreement.own)),

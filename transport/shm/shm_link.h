@@ -26,7 +26,7 @@ inline constexpr Capabilities kCapabilities = {
 class ShmLink final : public Link {
  public:
   // `control` is the connected socket over which `agreement` was reached.
-  ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin);
+  ShmLink(UniqueFd control, Agreement agreement, PeerIdentity peer, std::string description, SpinRule spin, bool trusts_peer);
   ~ShmLink() override;
 
   const Capabilities& capabilities() const override;
@@ -50,6 +50,7 @@ class ShmLink final : public Link {
   void OnEvent(uint32_t epoll_events) override;
   bool cheap_to_poll() const override { return true; }
   bool may_spin() const override { return spin_.mode() != SpinMode::kOff; }
+  bool trusts_peer() const override { return trusts_peer_; }
   int peer_cpu() const override;
   bool worth_a_spin_for_space() const override;
 
@@ -96,6 +97,7 @@ class ShmLink final : public Link {
   const PeerIdentity peer_identity_;
   const std::string description_;
   const uint32_t max_ring_bytes_;
+  const bool trusts_peer_;
   const Parts parts_;  // our side's
   const PeerMemoryKind peer_kind_;
   const Mapping own_mapping_, peer_mapping_;

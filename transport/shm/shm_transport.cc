@@ -18,6 +18,7 @@
 #include "transport/base/status_macros.h"
 #include "transport/shm/handshake.h"
 #include "transport/shm/shm_link.h"
+#include "transport/trust.h"
 #include "transport/unix_socket.h"
 
 namespace ipcrpc::shm {
@@ -25,16 +26,17 @@ namespace {
 
 constexpr UnixSocketKind kSocket = {.type = SOCK_SEQPACKET, .suffix = "shm"};
 constexpr int64_t kHandshakeNs = 5'000'000'000;
-constexpr std::array<std::string_view, 11> kParameters = {
-    "mode", "group", "uid", "ring", "start", "spin", "segment", "wake", "lock", "prefault", "hugepages"};
+constexpr std::array<std::string_view, 12> kParameters = {
+    "mode", "group", "uid", "trust", "ring", "start", "spin", "segment", "wake", "lock", "prefault", "hugepages"};
 constexpr size_t kMaxPending = 256;
 constexpr size_t kEventsPerVisit = 64;
 
 // Parameters: ring=64K…16M (how large a ring may grow), start=64K…16M (how large our own is at first),
-// spin=auto|always|off, or for how long at the most (spin=20us); those of parts.h.
+// spin=auto|always|off, or for how long at the most (spin=20us); trust=peer; those of parts.h.
 struct Options {
   Terms terms;
   SpinRule spin;
+  bool trust = false;
 };
 
 absl::StatusOr<SpinRule> SpinOf(const Address& address) {
@@ -68,6 +70,7 @@ absl::StatusOr<Options> ParseOptions(const Address& address) {
   // ends before its reader has attached it; it costs nothing until it is touched.
   if (options.terms.parts.hugepages || options.terms.parts.segment == SegmentKind::kSysv) sizes.start_bytes = sizes.max_bytes;
   ASSIGN_OR_RETURN(options.spin, SpinOf(address));
+  ASSIGN_OR_RETURN(options.trust, TrustParameter(address));
   return options;
 }
 
@@ -154,7 +157,7 @@ class ShmListener final : public Listener {
     absl::StatusOr<Agreement> agreement = shm::Answer(socket.get(), *peer, **std::move(hello), options_.terms);
     if (!agreement.ok()) return;
     on_link(std::make_unique<ShmLink>(std::move(socket), *std::move(agreement), *peer,
-                                      absl::StrCat("shm:", socket_->place()), options_.spin));
+                                      absl::StrCat("shm:", socket_->place()), options_.spin, options_.trust && OfOurUid(*peer)));
   }
 
   void DropExpired() {
@@ -200,10 +203,11 @@ absl::StatusOr<std::unique_ptr<Link>> ConnectShm(const Address& address, int64_t
     if (absl::StatusOr<OwnSide> made = MakeOwnSide(options.terms); made.ok()) own = *std::move(made);
   }
   ASSIGN_OR_RETURN(UnixConnection connection, ConnectUnixSocket(address, kSocket, deadline_ns));
+  RETURN_IF_ERROR(CheckTrust(address, connection.peer));
   ASSIGN_OR_RETURN(Agreement agreement, Introduce(connection.fd.get(), connection.peer, options.terms,
                                                   std::min(deadline_ns, MonotonicNs() + kHandshakeNs), options.spin, std::move(own)));
   return std::make_unique<ShmLink>(std::move(connection.fd), std::move(agreement), connection.peer,
-                                   absl::StrCat("shm:", connection.place), options.spin);
+                                   absl::StrCat("shm:", connection.place), options.spin, options.trust);
 }
 
 }  // namespace

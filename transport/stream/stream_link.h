@@ -43,6 +43,7 @@ class StreamLink final : public Link {
     std::string description;
     // Says how the peer ended, asked once when its end of the stream is seen; "" or none: that it is gone.
     std::function<std::string()> epitaph = {};
+    bool trusts_peer = false;
   };
 
   // Over one socket, both ways.
@@ -56,6 +57,7 @@ class StreamLink final : public Link {
   const PeerIdentity& peer() const override { return options_.peer; }
   const std::string& description() const override { return options_.description; }
   bool cheap_to_poll() const override { return false; }
+  bool trusts_peer() const override { return options_.trusts_peer; }
   bool prefers_wait() const override { return OneProcessorAllowed(); }
 
   uint32_t max_frame_bytes() const override { return stream::kMaxFrameBytes; }
