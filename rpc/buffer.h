@@ -21,6 +21,7 @@ class Buffer {
   const std::byte* data() const { return heap_ ? heap_.get() : inline_; }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
+  size_t capacity() const { return capacity_; }
   std::span<const std::byte> bytes() const { return {data(), size_}; }
 
   void clear() { size_ = 0; }
@@ -45,6 +46,13 @@ class Buffer {
   }
   void Append(const void* bytes, size_t count) {
     if (count != 0) std::memcpy(Extend(count), bytes, count);
+  }
+
+  // Its memory, with what is in it; it is empty then. Null where it has none but its own.
+  std::unique_ptr<std::byte[]> Release() {
+    size_ = 0;
+    capacity_ = kInlineBytes;
+    return std::move(heap_);
   }
 
   void swap(Buffer& other) {

@@ -33,9 +33,9 @@ void CallbackServerCall::Start() {
 
 void CallbackServerCall::RunHandler() {
   if (method_->type == RpcMethod::NORMAL_RPC || method_->type == RpcMethod::SERVER_STREAMING) {
-    const auto request = stream_->Take();
+    auto request = stream_->Take();
     if (!request.has_value()) return FailAtOnce(Status(StatusCode::CANCELLED, "the call was cancelled"));
-    request_ = *request;
+    request_ = *std::move(request);
   }
   if (!connection_->core().intercepts() || !RunIntercepted()) [[likely]] method_->handler->RunCallback(*this);
 }

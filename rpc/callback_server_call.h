@@ -36,7 +36,7 @@ class CallbackServerCall final : public ServerCallbackCall,
 
   CallbackServerContext* context() override { return &context_; }
   GenericCallbackServerContext* generic_context() override { return &context_; }
-  std::span<const std::byte> request() override { return request_; }
+  bool ParseRequest(const IncomingMessage& message) override { return request_.ParseInto(message); }
   void* Allocate(size_t bytes) override;
   void ReleaseAtEnd(void* object, void (*release)(void* object)) override;
   void Bind(ServerReactor* reactor, const OutgoingMessage* response) override;
@@ -63,7 +63,7 @@ class CallbackServerCall final : public ServerCallbackCall,
   void FinishWith(const Status& status, const OutgoingMessage* last);
 
   GenericCallbackServerContext context_;
-  std::span<const std::byte> request_;
+  rpc::ReceivedMessage request_;
   ServerReactor* reactor_ = nullptr;
   bool observes_ = false;
   bool has_response_ = false;

@@ -168,10 +168,10 @@ rpc::Stream::Sending ClientCallCore::SendMessage(const OutgoingMessage& message,
 void ClientCallCore::NoteFds() { CloseElsewhere(std::exchange(context_.received_fds_, stream_->TakeFds())); }
 
 bool ClientCallCore::TakeMessage(const IncomingMessage& message) {
-  const auto bytes = stream_->Take();
+  auto received = stream_->Take();
   if (stream_->fds_came()) [[unlikely]] NoteFds();
-  if (!bytes.has_value()) return false;
-  if (message.parse(message.message, bytes->data(), bytes->size())) return true;
+  if (!received.has_value()) return false;
+  if (received->ParseInto(message)) return true;
   unparsable_ = true;  // the server may have ended the call with OK already
   End(Unparsable());
   return false;
@@ -197,10 +197,10 @@ Status ClientCallCore::Conclude(const IncomingMessage* response) {
   if (!status.ok()) return status;
   if (unparsable_) return Unparsable();
   if (response == nullptr) return status;
-  const auto bytes = stream_->Take();
+  auto received = stream_->Take();
   if (stream_->fds_came()) [[unlikely]] NoteFds();
-  if (!bytes.has_value()) return Status(StatusCode::INTERNAL, "the server sent no response");
-  if (response->parse(response->message, bytes->data(), bytes->size())) return status;
+  if (!received.has_value()) return Status(StatusCode::INTERNAL, "the server sent no response");
+  if (received->ParseInto(*response)) return status;
   return Status(StatusCode::INTERNAL, "the response does not parse");
 }
 

@@ -166,8 +166,8 @@ Connection::Verdict ClientConnection::OnFinish(Stream& stream, const FrameHeader
 
 Connection::Verdict ClientConnection::Refuse(Stream& stream, const FrameHeader& header, Stream::Arrival arrival) {
   if (arrival == Stream::Arrival::kFault) return Verdict::kFault;
-  if (arrival == Stream::Arrival::kFdsLost) {
-    Cancel(stream, frame_fds_lost());
+  if (arrival == Stream::Arrival::kLost) {
+    Cancel(stream, why_lost());
     return Verdict::kConsumed;
   }
   Cancel(stream, Status(StatusCode::RESOURCE_EXHAUSTED,

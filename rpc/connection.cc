@@ -11,6 +11,7 @@
 #include "rpc/convert.h"
 #include "transport/base/company.h"
 #include "transport/base/copy.h"
+#include "transport/base/features.h"
 #include "transport/base/log.h"
 #include "transport/base/scm_rights.h"
 #include "transport/base/strings.h"
@@ -60,6 +61,7 @@ Connection::Connection(std::unique_ptr<Link> link, std::shared_ptr<IoRuntime> ru
 Connection::~Connection() {
   if (!ours()) return;
   ForgetHangup();
+  CloseMemory();
   if (deadline_timer_ != 0) runtime_->timers().Remove(deadline_timer_);
   if (keepalive_timer_ != 0) runtime_->timers().Remove(keepalive_timer_);
 }
@@ -116,22 +118,21 @@ bool Connection::SendFds(FdsToSend& fds) {
 }
 
 bool Connection::TakeFrameFds(const FrameHeader& header) {
-  frame_fds_lost_ = Status();
   if (header.fd_sequence == 0) {
-    frame_fds_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
+    why_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
                              Cat(int{header.fd_count}, " file descriptors of a message could not be sent: the sender's kernel refused"));
     return true;
   }
   absl::StatusOr<std::vector<UniqueFd>> fds = link_->TakeFds(header.fd_sequence, header.fd_count);
   if (absl::IsInvalidArgument(fds.status())) return false;
   if (!fds.ok()) {
-    frame_fds_lost_ = FromAbsl(fds.status());
+    why_lost_ = FromAbsl(fds.status());
     return true;
   }
   if (unread_fds_ == nullptr) unread_fds_ = std::make_shared<std::atomic<uint32_t>>(0);
   if (unread_fds_->load(std::memory_order_relaxed) + fds->size() > kMaxUnreadFds) {
     CloseElsewhere(*std::move(fds));
-    frame_fds_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
+    why_lost_ = Status(StatusCode::RESOURCE_EXHAUSTED,
                              Cat("more than ", kMaxUnreadFds, " file descriptors that came with messages are unread on one connection"));
     return true;
   }
@@ -142,6 +143,13 @@ bool Connection::TakeFrameFds(const FrameHeader& header) {
 void Connection::SendHello(uint32_t max_streams) {
   HelloBody body = ClockFacts();
   body.max_streams = max_streams;
+  if (TakesReferences()) {
+    body.features = kTakesReferences;
+    if (link_->trusts_peer()) {
+      body.features |= kKeepsReferences;
+      body.pid = static_cast<uint32_t>(getpid());
+    }
+  }
   const auto size = [](uint32_t) { return static_cast<uint32_t>(kHeaderBytes + sizeof(HelloBody)); };
   const auto fill = [&](std::byte* at, uint32_t) {
     const FrameHeader header = {.type = FrameType::kHello};
@@ -427,6 +435,10 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
       HelloBody hello;
       if (rest.size() < sizeof(hello)) return Verdict::kFault;
       CopyBytes(reinterpret_cast<std::byte*>(&hello), rest.data(), sizeof(hello));
+      if (link_->capabilities().passes_fds) {
+        peer_pid_.store(hello.pid, std::memory_order_relaxed);
+        peer_features_.store(hello.features, std::memory_order_release);
+      }
       return OnHello(hello);
     }
     case FrameType::kCredit: {
@@ -445,13 +457,26 @@ Connection::Verdict Connection::OnFrame(std::span<const std::byte> frame, bool /
     case FrameType::kGoaway:
       OnGoaway(header->number);
       return Verdict::kConsumed;
+    case FrameType::kMemory:
+    case FrameType::kMemoryGone:
+    case FrameType::kMemoryRefused:
+    case FrameType::kReturn:
+      return OnMemoryFrame(*header) ? Verdict::kConsumed : Verdict::kFault;
     default:
       break;
   }
-  if (header->fd_count == 0) [[likely]] return OnCallFrame(*header, block_, rest);
-  if (!TakeFrameFds(*header)) return Verdict::kFault;
-  const Verdict verdict = OnCallFrame(*header, block_, rest);
-  CloseElsewhere(std::exchange(frame_fds_, {}));  // of a call that is over, or never was
+  if (header->fd_count == 0 && (header->flags & kRefers) == 0) [[likely]] return OnCallFrame(*header, block_, rest);
+  return OnEscortedFrame(*header, rest);
+}
+
+Connection::Verdict Connection::OnEscortedFrame(const FrameHeader& header, std::span<const std::byte> payload) {
+  why_lost_ = Status();
+  if (header.fd_count != 0 && !TakeFrameFds(header)) return Verdict::kFault;
+  const bool parts = (header.flags & kRefers) == 0 || TakeFrameParts(header);
+  const Verdict verdict = parts ? OnCallFrame(header, block_, payload) : Verdict::kFault;
+  // Of a call that is over, or never was.
+  CloseElsewhere(std::exchange(frame_fds_, {}));
+  frame_parts_.clear();
   return verdict;
 }
 
@@ -460,6 +485,7 @@ void Connection::OnClosed() { CloseStreams(); }
 void Connection::CloseStreams() {
   if (closed_.exchange(true, std::memory_order_acq_rel)) return;
   ForgetHangup();
+  CloseMemory();
   const absl::Status why = link_->status();
   for (const StreamPtr& stream : AllStreams()) {
     // A peer that was given up may still come to it.
@@ -467,6 +493,83 @@ void Connection::CloseStreams() {
     stream->End(FromAbsl(why), {}, /*drop_unread=*/false);
   }
   OnLost(why);
+}
+
+// ---- messages by reference -------------------------------------------------------------------
+
+bool Connection::TakesReferences() const { return link_->capabilities().passes_fds && FeatureAllowed("references"); }
+
+std::shared_ptr<Lending> Connection::lending() {
+  std::lock_guard lock(lending_mu_);
+  if (lending_ == nullptr) lending_ = std::make_shared<Lending>(this, peer_features_.load(std::memory_order_acquire), peer_pid_.load(std::memory_order_relaxed));
+  return lending_;
+}
+
+Connection::MemorySending Connection::SendMemory(uint32_t number, const MemoryBody& body, SharedFds fd) {
+  std::string block;
+  AppendEntry(block, EntryKind::kMemory, {}, {reinterpret_cast<const char*>(&body), sizeof(body)});
+  FdsToSend fds(&fd);
+  bool passed = true;
+  const auto size = [&](uint32_t) { return static_cast<uint32_t>(kHeaderBytes + block.size()); };
+  const auto fill = [&](std::byte* at, uint32_t) {
+    FrameHeader header = {.type = FrameType::kMemory, .number = number, .block_bytes = static_cast<uint32_t>(block.size())};
+    fds.Announce(header);
+    passed = header.fd_sequence != 0;
+    std::memcpy(at, &header, sizeof(header));
+    std::memcpy(at + sizeof(header), block.data(), block.size());
+  };
+  if (SendFrame(Link::Class::kData, size, fill, &fds) != SendResult::kSent) return MemorySending::kNoSpace;
+  return passed ? MemorySending::kSent : MemorySending::kRefused;
+}
+
+bool Connection::TakeFrameParts(const FrameHeader& header) {
+  if (borrowing_ == nullptr) return false;
+  switch (borrowing_->Resolve(block_, header.message_bytes, &frame_parts_)) {
+    case Borrowing::Resolved::kOk:
+      return true;
+    case Borrowing::Resolved::kLost:
+      why_lost_ = borrowing_->why_lost();
+      return true;
+    case Borrowing::Resolved::kFault:
+      break;
+  }
+  return false;
+}
+
+bool Connection::OnMemoryFrame(const FrameHeader& header) {
+  switch (header.type) {
+    case FrameType::kMemory: {
+      if (header.fd_count == 0 || (borrowing_ == nullptr && !TakesReferences()) || !TakeFrameFds(header)) return false;
+      UniqueFd fd = frame_fds_.empty() ? UniqueFd() : std::move(frame_fds_.front());
+      frame_fds_.clear();
+      if (fd.valid() && fcntl(fd.get(), F_GET_SEALS) < 0) {
+        // No memfd: to close it may take as long as the peer pleases.
+        std::vector<UniqueFd> fds;
+        fds.push_back(std::move(fd));
+        CloseElsewhere(std::move(fds));
+        return false;
+      }
+      if (borrowing_ == nullptr) borrowing_ = std::make_unique<Borrowing>(this, link_->trusts_peer());
+      return borrowing_->OnMemory(header.number, block_, std::move(fd));
+    }
+    case FrameType::kMemoryGone:
+      return borrowing_ != nullptr && borrowing_->OnMemoryGone(header.number);
+    case FrameType::kMemoryRefused:
+      return lending()->OnRefused(header.number);
+    default:
+      return lending()->OnReturn(header.number);
+  }
+}
+
+// What came can still be read, and what was lent is the peer's as long as it may read it.
+void Connection::CloseMemory() {
+  if (borrowing_ != nullptr) borrowing_->Close();
+  std::shared_ptr<Lending> lending;
+  {
+    std::lock_guard lock(lending_mu_);
+    lending = lending_;
+  }
+  if (lending != nullptr) lending->Close();
 }
 
 // ---- the table of streams --------------------------------------------------------------------

@@ -7,13 +7,15 @@
 // leads from before its call begins, if it can (Lead()): what comes is for this call, which then need not be looked up. A
 // client's connection goes over to a poller, for good, with the first call for which nobody waits: see ServeByPoller().
 //
-// Lock order: Stream::mu_, then send_mu_ or waiters_mu_; table_mu_ and followers_mu_ stand alone.
+// Lock order: Stream::mu_, then Lending's and Borrowing's, then send_mu_ or waiters_mu_; the others stand alone.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +23,8 @@
 #include "ipcrpc/internal/mutex.h"
 #include "rpc/frame.h"
 #include "rpc/keepalive.h"
+#include "rpc/memory/borrowing.h"
+#include "rpc/memory/lending.h"
 #include "rpc/stream.h"
 #include "rpc/stream_table.h"
 #include "transport/base/clock.h"
@@ -126,10 +130,27 @@ class Connection : public PollTarget {
 
   // ---- descriptors, by the holder of the receive role, for the frame at hand ------------------
 
-  // OK, or why those that it announces are not to be had: the call that it belongs to ends with that.
-  const Status& frame_fds_lost() const { return frame_fds_lost_; }
+  // OK, or why descriptors that it announces, or parts that it refers to, are not to be had: the call that it belongs to ends with that.
+  const Status& why_lost() const { return why_lost_; }
   std::vector<UniqueFd> ReleaseFrameFds() { return std::move(frame_fds_); }
   std::unique_ptr<UnreadFds> MakeUnreadFds() { return std::make_unique<UnreadFds>(unread_fds_); }
+
+  // ---- messages by reference, see rpc/memory/ -------------------------------------------------
+
+  // Null: the message is to be sent as it is. Any thread, with the stream's lock.
+  std::optional<LentMessage> Lend(std::span<const Slice> slices) {
+    if ((peer_features_.load(std::memory_order_relaxed) & kTakesReferences) == 0 || closed() || !Lending::MayRefer(slices)) return std::nullopt;
+    return lending()->Lend(slices);
+  }
+  enum class MemorySending {
+    kSent,
+    kNoSpace,  // not now
+    kRefused,  // the kernel does not pass the descriptor, which the peer is told
+  };
+  MemorySending SendMemory(uint32_t number, const MemoryBody& body, SharedFds fd);
+  // In the receive role, of the frame at hand.
+  const BorrowedParts& frame_parts() const { return frame_parts_; }
+  BorrowedParts ReleaseFrameParts() { return std::exchange(frame_parts_, {}); }
 
   // ---- PollTarget, FrameSink -----------------------------------------------------------------
 
@@ -209,6 +230,12 @@ class Connection : public PollTarget {
   void CommitFrame(std::unique_lock<internal::Mutex>& lock, uint32_t bytes);
   bool SendFds(FdsToSend& fds);  // false: there is no space
   bool TakeFrameFds(const FrameHeader& header);
+  bool TakeFrameParts(const FrameHeader& header);
+  Verdict OnEscortedFrame(const FrameHeader& header, std::span<const std::byte> payload);
+  bool OnMemoryFrame(const FrameHeader& header);
+  bool TakesReferences() const;  // as our hello says
+  std::shared_ptr<Lending> lending();
+  void CloseMemory();
   void CloseStreams();
 
   const std::unique_ptr<Link> link_;
@@ -226,7 +253,9 @@ class Connection : public PollTarget {
   Stream* led_ = nullptr;  // whose thread leads; what comes for it need not be looked up
   std::string block_;      // of the frame at hand, as the next two
   std::vector<UniqueFd> frame_fds_;
-  Status frame_fds_lost_;
+  BorrowedParts frame_parts_;
+  Status why_lost_;
+  std::unique_ptr<Borrowing> borrowing_;  // made with the first memory that is shown
   std::shared_ptr<std::atomic<uint32_t>> unread_fds_;  // of all streams; made by the first
 
   internal::Mutex send_mu_;  // the send role, and:
@@ -234,6 +263,11 @@ class Connection : public PollTarget {
   uint32_t parcels_sent_ = 0;
   Queue<std::string> outbox_;
   std::atomic<bool> outbox_waits_{false};
+
+  std::atomic<uint64_t> peer_features_{0};  // of its hello, as the next
+  std::atomic<uint32_t> peer_pid_{0};
+  internal::Mutex lending_mu_;
+  std::shared_ptr<Lending> lending_;  // made with the first message that may refer to memory
 
   internal::Mutex waiters_mu_;
   std::vector<StreamPtr> space_waiters_;

@@ -38,7 +38,7 @@ std::optional<Entry> EntryReader::Next() {
     const Entry entry = {static_cast<EntryKind>(rest_[0]), rest_.substr(kEntryHeaderBytes, key_bytes),
                          rest_.substr(kEntryHeaderBytes + key_bytes, value_bytes)};
     rest_.remove_prefix(kEntryHeaderBytes + key_bytes + value_bytes);
-    if (entry.kind >= EntryKind::kInitialMetadata && entry.kind <= EntryKind::kAuthority) return entry;
+    if (entry.kind >= EntryKind::kInitialMetadata && entry.kind <= EntryKind::kMemory) return entry;
   }
   broken_ = !rest_.empty();
   return std::nullopt;
@@ -49,17 +49,21 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
     *error = what;
     return std::nullopt;
   };
-  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline | kNotRun;
+  constexpr uint8_t kKnownFlags = kHasMessage | kMoreChunks | kFirstChunk | kHalfCloses | kRelativeDeadline | kNotRun | kRefers;
   FrameHeader header;
   if (frame.size() < sizeof(header)) return wrong("a frame shorter than its header");
   CopyBytes(reinterpret_cast<std::byte*>(&header), frame.data(), sizeof(header));
-  if (header.type < FrameType::kHello || header.type > FrameType::kGoaway) return wrong("a frame of unknown type");
+  if (header.type < FrameType::kHello || header.type > FrameType::kReturn) return wrong("a frame of unknown type");
   if ((header.flags & ~kKnownFlags) != 0) return wrong("a frame with unknown flags");
   if ((header.flags & kNotRun) != 0 && header.type != FrameType::kFinish) return wrong("a call that did not run, and is not over");
+  const bool first = (header.flags & kFirstChunk) != 0;
+  const bool refers = (header.flags & kRefers) != 0;
+  const bool carries = header.type == FrameType::kBegin || header.type == FrameType::kMessage || header.type == FrameType::kFinish;
+  if (refers && (!carries || !first)) return wrong("references where no message begins");
   if (header.fd_count == 0 && header.fd_sequence != 0) return wrong("a parcel of no descriptors");
   if (header.fd_count != 0) {
-    const bool carries = header.type == FrameType::kBegin || header.type == FrameType::kMessage || header.type == FrameType::kFinish;
-    if (!carries || (header.flags & kFirstChunk) == 0) return wrong("descriptors where no message begins");
+    const bool memory = header.type == FrameType::kMemory && header.fd_count == 1;
+    if (!memory && (!carries || !first)) return wrong("descriptors where no message begins");
     if (header.fd_count > kMaxFdsPerMessage) return wrong("more descriptors than go with a message");
   }
   if (header.block_bytes > frame.size() - sizeof(header)) return wrong("a block longer than its frame");
@@ -70,9 +74,10 @@ std::optional<FrameHeader> DecodeHeader(std::span<const std::byte> frame, const 
   if ((header.flags & (kMoreChunks | kFirstChunk)) != 0 && (header.flags & kHasMessage) == 0) {
     return wrong("chunk flags on a frame without a message");
   }
-  if ((header.flags & kFirstChunk) != 0) {
+  if (first) {
     const bool more = (header.flags & kMoreChunks) != 0;
-    if (more ? rest >= header.message_bytes : rest != header.message_bytes) return wrong("a chunk that contradicts its message's size");
+    // With references it is the message's size less theirs that counts: see Borrowing::Resolve().
+    if (more || refers ? rest >= header.message_bytes : rest != header.message_bytes) return wrong("a chunk that contradicts its message's size");
   }
   return header;
 }

@@ -25,6 +25,10 @@ enum class FrameType : uint8_t {
   kPing = 9,       // `deadline` is echoed
   kPong = 10,
   kGoaway = 11,    // no new calls on this link: asked for by the server, said by the client
+  kMemory = 12,    // memory that messages of the sender will refer to, as `number`: its kMemory entry and its descriptor
+  kMemoryGone = 13,     // no message will refer to that memory of the sender any more
+  kMemoryRefused = 14,  // no message can refer to that memory of the receiver
+  kReturn = 15,         // what the receiver has lent as `number` is not read any more
 };
 
 enum FrameFlag : uint8_t {
@@ -34,6 +38,7 @@ enum FrameFlag : uint8_t {
   kHalfCloses = 8,        // no more messages from this side
   kRelativeDeadline = 16, // `deadline` is nanoseconds left, else CLOCK_MONOTONIC
   kNotRun = 32,           // kFinish: no handler has seen the call, so that it may be made again elsewhere
+  kRefers = 64,           // with kFirstChunk: parts of the message lie where its kReference entries say
 };
 
 // kGoaway of a server, as `number`: it still takes calls until the client has answered. Else how many kBegin it has
@@ -47,7 +52,9 @@ struct FrameHeader {
   uint8_t fd_count = 0;        // descriptors that go with the message that begins here
   uint8_t reserved = 0;
   uint32_t stream = 0;         // 0: the connection
-  uint32_t number = 0;         // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes; kGoaway: calls taken
+  // kBegin: method index; kFinish, kCancel: status code; kCredit: bytes; kGoaway: calls taken; kMemory and the like: which;
+  // kReturn: loan
+  uint32_t number = 0;
   uint32_t block_bytes = 0;
   uint64_t deadline = 0;       // kBegin: 0 none
   uint32_t fd_sequence = 0;    // with fd_count: their parcel, counted from 1 by this end; 0: they could not be sent
@@ -61,20 +68,25 @@ inline constexpr uint32_t kHeaderBytes = sizeof(FrameHeader);
 struct HelloBody {
   uint32_t version_min = kWireVersion;
   uint32_t version_max = kWireVersion;
-  uint64_t features = 0;          // unknown bits are ignored
+  uint64_t features = 0;          // of Feature; unknown bits are ignored
   uint32_t max_streams = 0;       // calls in flight that the sender of this serves; 0: none
-  uint32_t reserved = 0;
+  uint32_t pid = 0;               // with kKeepsReferences: of its process, as it sees itself
   uint64_t time_namespace = 0;    // inode; with the boot id it tells whether CLOCK_MONOTONIC is shared
   char boot_id[40] = {};
 };
 static_assert(sizeof(HelloBody) == 72);
 
+enum Feature : uint64_t {
+  kTakesReferences = 1,  // messages may refer to memory
+  kKeepsReferences = 2,  // whose bytes are read in place, even after the connection's end, also where they might change
+};
+
 // What a stream's window counts for a frame with `message_bytes` of message: small messages cost too.
 inline constexpr int64_t kFrameCost = 32;
-// And what it counts for each descriptor that goes with the frame.
-inline constexpr int64_t kFdCost = 4096;
-constexpr int64_t CostOf(size_t message_bytes, size_t fds) {
-  return static_cast<int64_t>(message_bytes) + kFrameCost + static_cast<int64_t>(fds) * kFdCost;
+// And what it counts for each descriptor, or reference, that goes with the frame.
+inline constexpr int64_t kEscortCost = 4096;
+constexpr int64_t CostOf(size_t message_bytes, size_t escorts) {
+  return static_cast<int64_t>(message_bytes) + kFrameCost + static_cast<int64_t>(escorts) * kEscortCost;
 }
 
 // The most that a block may have: beside the header it fits one frame of the smallest link.
@@ -94,7 +106,31 @@ enum class EntryKind : uint8_t {
   kStatusMessage = 4,
   kStatusDetails = 5,
   kAuthority = 6,
+  kReference = 7,         // ReferenceBody: the next part of the message that is not in the frame
+  kMemory = 8,            // MemoryBody
 };
+
+// Memory that is shown to the peer.
+struct MemoryBody {
+  uint64_t bytes = 0;
+  uint32_t kind = 0;  // SharedRegion::Kind
+  uint32_t reserved = 0;
+};
+static_assert(sizeof(MemoryBody) == 16);
+
+// Some of its bytes.
+struct ReferenceBody {
+  uint32_t memory = 0;
+  uint32_t loan = 0;    // to be returned; 0: need not
+  uint64_t offset = 0;
+  uint32_t bytes = 0;
+  uint32_t before = 0;  // of the message bytes in the frame, those since the reference before that come before this one
+};
+static_assert(sizeof(ReferenceBody) == 24);
+inline constexpr size_t kMaxReferences = 16;  // of one message
+// What one side shows the other at a time.
+inline constexpr size_t kMaxMemories = 16;
+inline constexpr uint64_t kMaxMemoryBytes = uint64_t{4} << 30;  // of all of them
 
 struct Entry {
   EntryKind kind;

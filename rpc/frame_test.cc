@@ -56,12 +56,59 @@ TEST(FrameTest, DescriptorsOnTheWire) {
   EXPECT_EQ(decoded->fd_sequence, 3u);
 }
 
+// The vectors of docs/wire.md: memory is shown, a message refers to it, what was lent comes back.
+TEST(FrameTest, MemoryOnTheWire) {
+  const MemoryBody body = {.bytes = 0x100000, .kind = 1};
+  std::string block;
+  AppendEntry(block, EntryKind::kMemory, "", {reinterpret_cast<const char*>(&body), sizeof(body)});
+  const FrameHeader header = {.type = FrameType::kMemory, .fd_count = 1, .number = 1, .block_bytes = 24, .fd_sequence = 1};
+  const std::vector<std::byte> frame = Encode(header, block);
+  const unsigned char expected[] = {12, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 24, 0, 0,    0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+                                    0,  0, 0, 0, 8, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0};
+  ASSERT_EQ(frame.size(), sizeof(expected));
+  EXPECT_EQ(std::memcmp(frame.data(), expected, sizeof(expected)), 0);
+  const char* error = nullptr;
+  const auto decoded = DecodeHeader(frame, &error);
+  ASSERT_TRUE(decoded.has_value()) << error;
+  EXPECT_EQ(FindEntry(block, EntryKind::kMemory).size(), sizeof(body));
+}
+
+TEST(FrameTest, ReferencesOnTheWire) {
+  const ReferenceBody body = {.memory = 1, .loan = 9, .offset = 0x4000, .bytes = 0x8000, .before = 2};
+  std::string block;
+  AppendEntry(block, EntryKind::kReference, "", {reinterpret_cast<const char*>(&body), sizeof(body)});
+  const FrameHeader header = {.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk | kRefers, .stream = 7, .block_bytes = 32,
+                              .message_bytes = 0x8002};
+  const std::vector<std::byte> frame = Encode(header, block + "hi");
+  const unsigned char expected[] = {4, 0x45, 0, 0, 7, 0, 0, 0, 0, 0,    0, 0, 32, 0, 0, 0, 0, 0,    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0x80, 0, 0,  7,
+                                    0, 0,    0, 24, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x80, 0, 0, 2, 0, 0, 0, 'h', 'i'};
+  ASSERT_EQ(frame.size(), sizeof(expected));
+  EXPECT_EQ(std::memcmp(frame.data(), expected, sizeof(expected)), 0);
+  const char* error = nullptr;
+  const auto decoded = DecodeHeader(frame, &error);
+  ASSERT_TRUE(decoded.has_value()) << error;
+  EXPECT_EQ(decoded->flags & kRefers, kRefers);
+}
+
+TEST(FrameTest, AReturnOnTheWire) {
+  const std::vector<std::byte> frame = Encode({.type = FrameType::kReturn, .number = 9}, "");
+  unsigned char expected[32] = {15};
+  expected[8] = 9;
+  ASSERT_EQ(frame.size(), sizeof(expected));
+  EXPECT_EQ(std::memcmp(frame.data(), expected, sizeof(expected)), 0);
+}
+
 TEST(FrameTest, RefusesWhatContradictsItself) {
   EXPECT_STREQ(ErrorOf(std::vector<std::byte>(31)), "a frame shorter than its header");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(0)}, "")), "a frame of unknown type");
-  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(12)}, "")), "a frame of unknown type");
-  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = 64}, "")), "a frame with unknown flags");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType(16)}, "")), "a frame of unknown type");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = 128}, "")), "a frame with unknown flags");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kCancel, .flags = kNotRun}, "")), "a call that did not run, and is not over");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .flags = kHasMessage | kRefers}, "")), "references where no message begins");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kPing, .flags = kHasMessage | kFirstChunk | kRefers}, "")), "references where no message begins");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .flags = kHasMessage | kFirstChunk | kRefers, .message_bytes = 2}, "ab")),
+               "a chunk that contradicts its message's size");
+  EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMemory, .fd_count = 2}, "")), "descriptors where no message begins");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .fd_count = 1}, "")), "descriptors where no message begins");
   EXPECT_STREQ(ErrorOf(Encode({.type = FrameType::kMessage, .flags = kHasMessage | kMoreChunks, .fd_count = 1}, "a")),
                "descriptors where no message begins");
@@ -116,7 +163,7 @@ TEST(FrameTest, RandomBytesAreDecodedOrRefusedWithinTheirBounds) {
   std::mt19937 random(20);
   for (int round = 0; round < 200'000; ++round) {
     std::vector<std::byte> frame(random() % 80);
-    for (std::byte& byte : frame) byte = static_cast<std::byte>(random() % 4 == 0 ? random() : random() % 14);
+    for (std::byte& byte : frame) byte = static_cast<std::byte>(random() % 4 == 0 ? random() : random() % 18);
     const char* error = nullptr;
     const auto header = DecodeHeader(frame, &error);
     if (!header.has_value()) {

@@ -126,6 +126,10 @@ void WriteLarge(const google::protobuf::MessageLite& message, MessageSink& sink,
   Write(message, windows);
 }
 
+void CopyLargeMessage(void* to, const void* from, size_t size) {
+  CopyBytes(static_cast<std::byte*>(to), static_cast<const std::byte*>(from), size);
+}
+
 bool ParseLarge(google::protobuf::MessageLite& message, const std::byte* data, int size) {
   InputWindows windows(data, size);
   // Bounded, so that no field can claim, and have memory reserved for, more than there is.

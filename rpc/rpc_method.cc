@@ -39,12 +39,16 @@ class RpcMethod::KnownNames {
   // Null: it is to be remembered by its user.
   const Known* OfRunTime(std::string_view name) {
     if (name.size() > rpc::kMaxIndexedName) return nullptr;
+    // Most threads that call by name call the same again, which takes no lock: what is known stays.
+    thread_local const Known* last = nullptr;
+    if (last != nullptr && last->name == name) return last;
     std::lock_guard lock(mu_);
     const Known* known = Find(name);
     if (known == nullptr && run_time_names_ < kMaxRunTimeNames) {
       ++run_time_names_;
       known = &Add(name);
     }
+    if (known != nullptr) last = known;
     return known;
   }
 

@@ -35,9 +35,9 @@ std::string ServerCallCore::MethodName() const {
 // ---- messages --------------------------------------------------------------------------------
 
 bool ServerCallCore::TakeMessage(const IncomingMessage& message) {
-  const auto bytes = stream_->Take();
+  auto received = stream_->Take();
   // What does not parse looks like the end of reads.
-  return bytes.has_value() && message.parse(message.message, bytes->data(), bytes->size());
+  return received.has_value() && received->ParseInto(message);
 }
 
 bool ServerCallCore::CheckSend(const OutgoingMessage& message) {

@@ -273,8 +273,8 @@ Connection::Verdict ServerConnection::OnMessageFrame(Stream& stream, const Frame
 }
 
 void ServerConnection::RefuseMessage(Stream& stream, const FrameHeader& header, Stream::Arrival arrival) {
-  if (arrival == Stream::Arrival::kFdsLost) {
-    AbortCall(stream, frame_fds_lost());
+  if (arrival == Stream::Arrival::kLost) {
+    AbortCall(stream, why_lost());
   } else {
     AbortCall(stream, Status(StatusCode::RESOURCE_EXHAUSTED,
                              Cat("a request message of ", header.message_bytes, " bytes is larger than the server's limit of ",

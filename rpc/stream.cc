@@ -49,23 +49,22 @@ Stream::Arrival Stream::TakeIn(const FrameHeader& header, std::span<const std::b
   const bool more = (header.flags & kMoreChunks) != 0;
   if (first == assembling_) return Arrival::kFault;  // a message inside another, or a chunk of none
   if (half_closed_.load(std::memory_order_relaxed)) return Arrival::kFault;  // it had said that none would follow
-  const int64_t cost = CostOf(payload.size(), header.fd_count);
+  const bool escorted = header.fd_count != 0 || (header.flags & kRefers) != 0;
+  const int64_t cost = CostOf(payload.size(), escorted ? header.fd_count + connection_->frame_parts().size() : 0);
   received_cost_ += cost;
   anything_received_.store(true, std::memory_order_relaxed);
   if (received_cost_ > granted_cost_ + kOverdraft) return Arrival::kFault;
   if (first) {
     if (header.message_bytes > static_cast<uint64_t>(max_receive_bytes_)) return Arrival::kTooLarge;
-    if (header.fd_count != 0) [[unlikely]] {
-      if (!connection_->frame_fds_lost().ok()) return Arrival::kFdsLost;
-      if (fds_ == nullptr) fds_ = connection_->MakeUnreadFds();
-      fds_->Push(connection_->ReleaseFrameFds());
-      fds_came_.store(true, std::memory_order_relaxed);  // published by arrived_
+    current_left_ = header.message_bytes;
+    if (escorted) [[unlikely]] {
+      if (!connection_->why_lost().ok()) return Arrival::kLost;
+      TakeEscorts(header);
     }
     current_mark_ = inbox_.size();
-    current_left_ = header.message_bytes;
     current_cost_ = 0;
-    const MessageMark mark = {header.message_bytes, header.fd_count != 0, 0};
-    inbox_.Reserve(inbox_.size() + sizeof(mark) + std::min<size_t>(header.message_bytes, kTrustedReserve));
+    const MessageMark mark = {.size = static_cast<uint32_t>(current_left_), .escorts = escorted ? EscortsOf(header) : 0, .cost = 0};
+    inbox_.Reserve(inbox_.size() + sizeof(mark) + std::min<size_t>(current_left_, kTrustedReserve));
     inbox_.Append(&mark, sizeof(mark));
   }
   if (payload.size() > current_left_ || (!more && payload.size() != current_left_)) return Arrival::kFault;
@@ -86,6 +85,21 @@ Stream::Arrival Stream::TakeIn(const FrameHeader& header, std::span<const std::b
   arrived_.store(arrived_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   if ((header.flags & kHalfCloses) != 0) half_closed_.store(true, std::memory_order_release);
   return Arrival::kOk;
+}
+
+// What comes with a message beside its bytes.
+void Stream::TakeEscorts(const FrameHeader& header) {
+  const uint32_t escorts = EscortsOf(header);
+  if ((escorts & kWithFds) != 0) {
+    if (fds_ == nullptr) fds_ = connection_->MakeUnreadFds();
+    fds_->Push(connection_->ReleaseFrameFds());
+    fds_came_.store(true, std::memory_order_relaxed);  // published by arrived_
+  }
+  if ((escorts & kWithParts) != 0) {
+    if (parts_ == nullptr) parts_ = std::make_unique<std::deque<std::unique_ptr<BorrowedParts>>>();
+    parts_->push_back(std::make_unique<BorrowedParts>(connection_->ReleaseFrameParts()));
+    for (const BorrowedPart& part : *parts_->back()) current_left_ -= part.slice.size();
+  }
 }
 
 bool Stream::OnCredit(uint32_t bytes) {
@@ -130,6 +144,7 @@ std::shared_ptr<internal::CancelTarget> Stream::EndLocked(Status status, std::st
   if (drop_unread) {
     dropped_.store(true, std::memory_order_release);
     if (fds_ != nullptr) fds_->DropWaiting();
+    parts_ = nullptr;
   }
   over_.store(true, std::memory_order_release);
   NotifyLocked();
@@ -191,13 +206,20 @@ std::optional<Stream::MessageMark> Stream::NextMark() {
   return mark;
 }
 
-std::optional<std::span<const std::byte>> Stream::Take() {
+std::optional<ReceivedMessage> Stream::Take() {
   const std::optional<MessageMark> mark = NextMark();
   if (!mark.has_value()) return std::nullopt;
-  const std::span<const std::byte> message(taking_->data() + taken_at_ + sizeof(MessageMark), mark->size);
+  const std::span<const std::byte> bytes(taking_->data() + taken_at_ + sizeof(MessageMark), mark->size);
   taken_at_ += sizeof(MessageMark) + mark->size;
   read_.store(read_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  if (mark->has_fds != 0 || taken_has_fds_) [[unlikely]] NextFds(mark->has_fds != 0);
+  std::unique_ptr<BorrowedParts> parts;
+  if (mark->escorts != 0 || taken_has_fds_) [[unlikely]] {
+    NextFds((mark->escorts & kWithFds) != 0);
+    if ((mark->escorts & kWithParts) != 0) {
+      parts = NextParts();
+      if (parts == nullptr) return std::nullopt;  // dropped meanwhile
+    }
+  }
   unreported_cost_ += mark->cost;
   // The window is looked at now and then, and always when the reader has caught up; not when no more can come.
   const bool due = unreported_cost_ > kInitialCredit / 4 || taken_at_ >= taken_complete_;
@@ -206,7 +228,16 @@ std::optional<std::span<const std::byte>> Stream::Take() {
     consumed_cost_ += std::exchange(unreported_cost_, 0);
     GrantLocked(false);
   }
-  return message;
+  const bool alone = taken_at_ == sizeof(MessageMark) + mark->size && taken_at_ == taken_complete_;
+  return ReceivedMessage(bytes, std::move(parts), alone ? taking_ : nullptr);
+}
+
+std::unique_ptr<BorrowedParts> Stream::NextParts() {
+  std::lock_guard lock(mu_);
+  if (parts_ == nullptr) return nullptr;
+  std::unique_ptr<BorrowedParts> parts = std::move(parts_->front());
+  parts_->pop_front();
+  return parts;
 }
 
 void Stream::NextFds(bool has_some) {
@@ -224,7 +255,15 @@ std::vector<UniqueFd> Stream::TakeFds() {
 std::optional<uint32_t> Stream::NextSize() {
   const std::optional<MessageMark> mark = NextMark();
   if (!mark.has_value()) return std::nullopt;
-  return mark->size;
+  return (mark->escorts & kWithParts) != 0 ? static_cast<uint32_t>(mark->size + NextPartsBytes()) : mark->size;
+}
+
+size_t Stream::NextPartsBytes() {
+  std::lock_guard lock(mu_);
+  size_t bytes = 0;
+  if (parts_ == nullptr) return 0;
+  for (const BorrowedPart& part : *parts_->front()) bytes += part.slice.size();
+  return bytes;
 }
 
 void Stream::GrantForReader() {

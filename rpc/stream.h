@@ -11,6 +11,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <limits>
 #include <list>
 #include <memory>
@@ -26,6 +27,8 @@
 #include "rpc/buffer.h"
 #include "rpc/cancel_target.h"
 #include "rpc/frame.h"
+#include "rpc/memory/lending.h"
+#include "rpc/memory/received_message.h"
 #include "rpc/message_fds.h"
 #include "rpc/recycled.h"
 
@@ -51,6 +54,7 @@ struct OutFrame {
   uint64_t deadline = 0;
   std::string_view block = {};
   const SharedFds* fds = nullptr;  // that go with the message
+  LentMessage* lent = nullptr;     // of which the message is what is not referred to
 };
 
 class Stream;
@@ -99,7 +103,7 @@ class Stream final : public Recycled<Stream> {
 
   // ---- in, by the holder of the receive role -------------------------------------------------
 
-  enum class Arrival { kOk, kTooLarge, kFdsLost, kFault };
+  enum class Arrival { kOk, kTooLarge, kLost, kFault };
   // The message, or its first chunk, that comes with the begin of a call, of which nobody else has heard yet.
   Arrival OnFirstMessage(const FrameHeader& header, std::span<const std::byte> payload) { return TakeIn(header, payload); }
   // A chunk of a message, in memory that may change.
@@ -122,8 +126,8 @@ class Stream final : public Recycled<Stream> {
 
   // ---- in, by the reader ---------------------------------------------------------------------
 
-  // The next message, borrowed until the next Take(); nullopt when none is complete.
-  std::optional<std::span<const std::byte>> Take();
+  // The next message, its own bytes borrowed until the next Take(); nullopt when none is complete.
+  std::optional<ReceivedMessage> Take();
   // Its size, without taking it.
   std::optional<uint32_t> NextSize();
   // The descriptors that came with the message taken last, once. Those that nobody takes are closed.
@@ -192,16 +196,21 @@ class Stream final : public Recycled<Stream> {
     size_t message_bytes;
     Buffer message;  // its bytes from `written` on; those before were written where they travel
     SharedFds fds;
+    std::optional<LentMessage> lent;
     size_t written = 0;
     size_t sent = 0;
     bool begun = false;
   };
   class Chunk;
   class Pieces;
+  enum Escorts : uint32_t { kWithFds = 1, kWithParts = 2 };
+  static uint32_t EscortsOf(const FrameHeader& header) {
+    return (header.fd_count != 0 ? kWithFds : 0u) | ((header.flags & kRefers) != 0 ? kWithParts : 0u);
+  }
   // In front of each message in the inbox.
   struct MessageMark {
-    uint32_t size;
-    uint32_t has_fds;
+    uint32_t size;  // without what it refers to
+    uint32_t escorts;
     int64_t cost;  // of all its frames, due when it is read
   };
 
@@ -222,6 +231,8 @@ class Stream final : public Recycled<Stream> {
   [[nodiscard]] std::shared_ptr<internal::CancelTarget> EndLocked(Status status, std::string_view trailing_block,
                                                                  bool drop_unread);
 
+  bool SendLent(const OutFrame& frame, const internal::OutgoingMessage& message);
+  inline void SendLocked(const OutFrame& frame, const internal::OutgoingMessage* message);
   void SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message);
 
   enum class Sent { kDone, kLater };
@@ -235,7 +246,10 @@ class Stream final : public Recycled<Stream> {
   bool Refill();
   bool Unread() const { return arrived_.load(std::memory_order_acquire) != read_.load(std::memory_order_relaxed); }
   std::optional<MessageMark> NextMark();  // of the next message; nullopt when none is complete
+  void TakeEscorts(const FrameHeader& header);
   void NextFds(bool has_some);
+  std::unique_ptr<BorrowedParts> NextParts();
+  size_t NextPartsBytes();
   void GrantLocked(bool reader_waits);
 
   Connection* const connection_;
@@ -265,6 +279,7 @@ class Stream final : public Recycled<Stream> {
   int64_t window_ = kInitialCredit;
   std::shared_ptr<internal::CancelTarget> at_end_;
   std::unique_ptr<UnreadFds> fds_;  // made by the first
+  std::unique_ptr<std::deque<std::unique_ptr<BorrowedParts>>> parts_;  // of messages that are not taken yet; made by the first
 
   // Handed to the reader by a flag below, whose release pairs with the reader's acquire.
   std::string initial_block_;              // these by initial_seen_

@@ -36,13 +36,18 @@ size_t NextChunk(size_t left, size_t most) {
 
 }  // namespace
 
+inline void Stream::SendLocked(const OutFrame& frame, const internal::OutgoingMessage* message) {
+  const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
+  if (message != nullptr && message->slices != nullptr && SendLent(frame, *message)) [[unlikely]] return;
+  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return;
+  Enqueue(frame, message, message_bytes);
+  PumpLocked();
+}
+
 Stream::Sending Stream::Send(const OutFrame& frame, const internal::OutgoingMessage* message) {
   std::lock_guard lock(mu_);
   if (out_closed_) return Sending::kClosed;
-  const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
-  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return Sending::kDone;
-  Enqueue(frame, message, message_bytes);
-  PumpLocked();
+  SendLocked(frame, message);
   return out_.empty() ? Sending::kDone : Sending::kQueued;
 }
 
@@ -56,10 +61,22 @@ Stream::Sending Stream::SendLast(const OutFrame& frame, const internal::Outgoing
 void Stream::SendLastLocked(const OutFrame& frame, const internal::OutgoingMessage* message) {
   out_closed_ = true;
   last_taken_ = true;
-  const size_t message_bytes = message == nullptr ? 0 : message->size(message->message);
-  if (out_.empty() && TryWhole(frame, message, message_bytes) == Sent::kDone) return;
-  Enqueue(frame, message, message_bytes);
-  PumpLocked();
+  SendLocked(frame, message);
+}
+
+// False: it is to be sent as it is.
+bool Stream::SendLent(const OutFrame& frame, const internal::OutgoingMessage& message) {
+  std::optional<LentMessage> lent = connection_->Lend(message.slices(message.message));
+  if (!lent.has_value() || frame.block.size() + lent->block().size() > kMaxBlockBytes) return false;
+  if (message.forget != nullptr) message.forget(message.message);
+  OutFrame referring = frame;
+  referring.lent = &*lent;
+  const internal::OutgoingMessage rest = {
+      .message = &*lent,
+      .size = [](const void* of) { return static_cast<const LentMessage*>(of)->inline_bytes(); },
+      .write = [](const void* of, std::byte* out, size_t) { static_cast<const LentMessage*>(of)->WriteInline(out); }};
+  SendLocked(referring, &rest);
+  return true;
 }
 
 void Stream::Abort(const OutFrame& last, Status status) {
@@ -77,25 +94,36 @@ void Stream::Abort(const OutFrame& last, Status status) {
 
 Stream::Sent Stream::TryWhole(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
   if (message != nullptr && (credit_ <= 0 || GoesInPieces(*message, message_bytes))) return Sent::kLater;
-  const uint64_t total = uint64_t{kHeaderBytes} + frame.block.size() + message_bytes;
+  const std::string_view references = frame.lent == nullptr ? std::string_view() : frame.lent->block();
+  const size_t block_bytes = frame.block.size() + references.size();
+  const uint64_t total = uint64_t{kHeaderBytes} + block_bytes + message_bytes;
   const auto size = [total](uint32_t max) { return total <= max ? static_cast<uint32_t>(total) : 0; };
   Connection::FdsToSend fds(frame.fds);
   const auto fill = [&](std::byte* at, uint32_t) {
     FrameHeader header = {.type = frame.type, .flags = frame.flags, .stream = id_, .number = frame.number,
-                          .block_bytes = static_cast<uint32_t>(frame.block.size()), .deadline = frame.deadline};
+                          .block_bytes = static_cast<uint32_t>(block_bytes), .deadline = frame.deadline};
     if (message != nullptr) {
       header.flags |= kHasMessage | kFirstChunk;
       header.message_bytes = static_cast<uint32_t>(message_bytes);
+    }
+    if (frame.lent != nullptr) [[unlikely]] {
+      header.flags |= kRefers;
+      header.message_bytes += static_cast<uint32_t>(frame.lent->referenced_bytes());
+      std::memcpy(at + sizeof(header) + frame.block.size(), references.data(), references.size());
     }
     fds.Announce(header);
     if (frame.type == FrameType::kBegin) begin_order_ = connection_->CountBegin();
     std::memcpy(at, &header, sizeof(header));
     if (!frame.block.empty()) std::memcpy(at + sizeof(header), frame.block.data(), frame.block.size());
-    if (message_bytes != 0) message->write(message->message, at + sizeof(header) + frame.block.size(), message_bytes);
+    if (message_bytes != 0) message->write(message->message, at + sizeof(header) + block_bytes, message_bytes);
   };
   const auto frame_class = IsControl(frame.type) && message == nullptr ? Link::Class::kControl : Link::Class::kData;
   if (connection_->SendFrame(frame_class, size, fill, &fds) != Connection::SendResult::kSent) return Sent::kLater;
   if (message != nullptr) credit_ -= CostOf(message_bytes, fds.count());
+  if (frame.lent != nullptr) [[unlikely]] {
+    credit_ -= static_cast<int64_t>(frame.lent->references()) * kEscortCost;
+    frame.lent->Sent();
+  }
   published_ = true;
   return Sent::kDone;
 }
@@ -130,6 +158,7 @@ class Stream::Chunk {
       if (!item_.begun) {
         header.flags |= kFirstChunk;
         header.message_bytes = static_cast<uint32_t>(item_.message_bytes);
+        if (item_.lent.has_value()) header.message_bytes += static_cast<uint32_t>(item_.lent->referenced_bytes());
       }
     }
     fds_.Announce(header);
@@ -147,6 +176,11 @@ class Stream::Chunk {
   void Publish() {
     stream_.connection_->PublishFrame(frame_);
     if (item_.has_message) stream_.credit_ -= CostOf(bytes_, fds_.count());
+    if (item_.lent.has_value()) {
+      stream_.credit_ -= static_cast<int64_t>(item_.lent->references()) * kEscortCost;
+      item_.lent->Sent();
+      item_.lent.reset();
+    }
     stream_.published_ = true;
     item_.sent += bytes_;
     item_.begun = true;
@@ -213,7 +247,7 @@ bool Stream::GoesInPieces(const internal::OutgoingMessage& message, size_t messa
 void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* message, size_t message_bytes) {
   if (message != nullptr && frame.type == FrameType::kFinish) {
     // A status goes after its message when they do not go together; the initial metadata goes with the first of them.
-    Enqueue({.type = FrameType::kMessage, .block = frame.block, .fds = frame.fds}, message, message_bytes);
+    Enqueue({.type = FrameType::kMessage, .block = frame.block, .fds = frame.fds, .lent = frame.lent}, message, message_bytes);
     Enqueue(frame, nullptr, 0);
     return;
   }
@@ -226,6 +260,14 @@ void Stream::Enqueue(const OutFrame& frame, const internal::OutgoingMessage* mes
   item.has_message = message != nullptr;
   item.message_bytes = message_bytes;
   if (frame.fds != nullptr && message != nullptr) item.fds = *frame.fds;
+  if (frame.lent != nullptr && message != nullptr) {
+    item.flags |= kRefers;
+    item.block += frame.lent->block();
+    message->write(message->message, item.message.Extend(message_bytes), message_bytes);
+    frame.lent->ForgetInline();
+    item.lent.emplace(std::move(*frame.lent));
+    return;
+  }
   if (message_bytes == 0) return;
   if (message->write_pieces == nullptr || message_bytes <= kPieceBytes || out_.size() != 1) {
     message->write(message->message, item.message.Extend(message_bytes), message_bytes);

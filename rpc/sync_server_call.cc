@@ -46,14 +46,15 @@ void SyncServerCall::Refuse(const Status& why) {
 }
 
 void SyncServerCall::RunUnaryHandler() {
-  const auto request = stream_->Take();
+  auto request = stream_->Take();
   if (!request.has_value()) {  // cancelled before it began
     Finish(Status(StatusCode::CANCELLED, "the call was cancelled"), nullptr);
     return;
   }
   request_bytes_ = request->size();
   began_ticks_ = Ticks();
-  method_->handler->RunUnary(&context_, *request, *this);
+  rpc::Buffer joined;
+  method_->handler->RunUnary(&context_, request->Join(joined), *this);
 }
 
 void SyncServerCall::Finish(const Status& status, const OutgoingMessage* response) {

@@ -145,7 +145,7 @@ class WatchHandler final : public internal::MethodHandler {
   bool is_callback() const override { return true; }
   void RunCallback(internal::ServerCallbackCall& call) override {
     const auto request = std::shared_ptr<Message>(NewRequest());
-    if (!Parse(call.request(), request.get())) return call.FailAtOnce(DoesNotParse());
+    if (!call.ParseRequest(internal::Incoming(request.get()))) return call.FailAtOnce(DoesNotParse());
     call.AfterRequest(request.get(), [this, &call, request] {
       auto* const watch = new WatchCall(statuses_, ServiceIn(*request));
       call.Bind(watch, nullptr);

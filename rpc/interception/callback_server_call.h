@@ -25,7 +25,7 @@ class InterceptedCallbackServerCall final : public ServerCallbackCall, private S
 
   CallbackServerContext* context() override { return plain_.context(); }
   GenericCallbackServerContext* generic_context() override { return plain_.generic_context(); }
-  std::span<const std::byte> request() override { return plain_.request(); }
+  bool ParseRequest(const IncomingMessage& message) override { return plain_.ParseRequest(message); }
   void* Allocate(size_t bytes) override { return plain_.Allocate(bytes); }
   void ReleaseAtEnd(void* object, void (*release)(void* object)) override { plain_.ReleaseAtEnd(object, release); }
   void Bind(ServerReactor* reactor, const OutgoingMessage* response) override;

@@ -1,5 +1,6 @@
 // Calls without generated classes, and the health that a server offers by itself, over every transport. What compares with
 // gRPC is in tests/differential.
+#include <ipcrpc/bytes_payload.h>
 #include <ipcrpc/health_check_service_interface.h>
 
 #include <vector>
@@ -27,6 +28,27 @@ TEST_P(GenericTest, CallsByNameReachTypedHandlers) {
   ASSERT_TRUE(response.ParseFromString(Text(bytes)));
   EXPECT_EQ(response.number(), 7);
   EXPECT_EQ(Call("/behaviour.Methods/NoSuch", Bytes(""), &bytes).error_code(), StatusCode::UNIMPLEMENTED);
+  StopServer();
+}
+
+// The message is one of slices: its first field is all that it has of a Msg.
+TEST_P(GenericTest, ACallerMayWaitByItself) {
+  Start();
+  ipcrpc::TemplatedGenericStub<ipcrpc::BytesPayload, ipcrpc::BytesPayload> stub(channel_);
+  const auto call = [&](const std::string& method, const ipcrpc::BytesPayload& request, ipcrpc::BytesPayload* response) {
+    ClientContext context;
+    context.set_deadline(In(20s));
+    return stub.UnaryCall(&context, method, ipcrpc::StubOptions(), &request, response);
+  };
+  ipcrpc::BytesPayload response;
+  for (const size_t size : {0u, 1u, 5000u, 1'000'000u}) {
+    const std::string data(size, 'x');
+    const Status status = call("/behaviour.Methods/Unary", {.data = Slice(data)}, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    ASSERT_EQ(std::string(response.data.begin(), response.data.end()), data);
+  }
+  EXPECT_EQ(call("/behaviour.Methods/NoSuch", {}, &response).error_code(), StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(response.data.size(), 1'000'000u) << "it is left alone when the call fails";
   StopServer();
 }
 

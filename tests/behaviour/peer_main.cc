@@ -1,4 +1,5 @@
 // behaviour_peer serve ADDRESS: serves, plainly, until it is killed.
+// behaviour_peer keep ADDRESS: answers every call with no bytes and keeps its request as it came, until it is killed.
 // behaviour_peer call ADDRESS N: begins N calls that the server does not end, and stays until it is killed.
 // behaviour_peer emit ADDRESS MS: has messages emitted that it does not read, with a deadline unless MS is 0, until it is killed.
 // behaviour_peer pass ADDRESS: has messages with descriptors echoed, until it is killed.
@@ -12,10 +13,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "ipcrpc/generic/callback_generic_service.h"
 #include "ipcrpc/ipcrpc.h"
 #include "tests/behaviour/behaviour.ipcrpc.pb.h"
 
@@ -63,6 +67,47 @@ int Serve(const std::string& address) {
     std::printf("%s\n", builder.error().c_str());
     return 1;
   }
+  SayReady();
+  server->Wait();
+  return 0;
+}
+
+class Keeper final : public ipcrpc::CallbackGenericService {
+ public:
+  ipcrpc::ServerGenericBidiReactor* CreateReactor(ipcrpc::GenericCallbackServerContext*) override { return new Reactor; }
+
+ private:
+  class Reactor final : public ipcrpc::ServerGenericBidiReactor {
+   public:
+    Reactor() { StartRead(request_); }
+    void OnReadDone(bool) override {
+      const ipcrpc::Slice none;
+      response_ = ipcrpc::ByteBuffer(&none, 1);
+      StartWriteAndFinish(&response_, ipcrpc::WriteOptions(), ipcrpc::Status::OK);
+    }
+    void OnDone() override { delete this; }
+
+   private:
+    ipcrpc::ByteBuffer* const request_ = Kept();
+    ipcrpc::ByteBuffer response_;
+  };
+
+  // For good, and known to be.
+  static ipcrpc::ByteBuffer* Kept() {
+    static std::mutex mu;
+    static auto* const all = new std::deque<ipcrpc::ByteBuffer>;
+    std::lock_guard lock(mu);
+    return &all->emplace_back();
+  }
+};
+
+int Keep(const std::string& address) {
+  Keeper service;
+  ipcrpc::ServerBuilder builder;
+  builder.AddListeningPort(address);
+  builder.RegisterCallbackGenericService(&service);
+  const std::unique_ptr<ipcrpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr) return 1;
   SayReady();
   server->Wait();
   return 0;
@@ -141,6 +186,7 @@ int Exit(const std::string& address) {
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "serve") == 0) return behaviour::Serve(argv[2]);
+  if (argc == 3 && std::strcmp(argv[1], "keep") == 0) return behaviour::Keep(argv[2]);
   if (argc == 3 && std::strcmp(argv[1], "exit") == 0) return behaviour::Exit(argv[2]);
   if (argc == 3 && std::strcmp(argv[1], "pass") == 0) return behaviour::Pass(argv[2]);
   if (argc == 4 && std::strcmp(argv[1], "call") == 0) return behaviour::Call(argv[2], std::atoi(argv[3]));
@@ -150,7 +196,7 @@ int main(int argc, char** argv) {
     for (int i = 5; i < argc; ++i) groups.push_back(static_cast<gid_t>(std::atoi(argv[i])));
     return behaviour::CallAs(argv[2], static_cast<uid_t>(std::atoi(argv[3])), static_cast<gid_t>(std::atoi(argv[4])), groups);
   }
-  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | pass ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS |"
+  std::fprintf(stderr, "usage: behaviour_peer serve ADDRESS | keep ADDRESS | pass ADDRESS | exit ADDRESS | call ADDRESS N | emit ADDRESS MS |"
                        " as ADDRESS UID GID GROUP...\n");
   return 2;
 }

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "transport/stream/framing.h"
 
@@ -40,7 +41,7 @@ sockaddr_un Name(const std::string& path) {
 // Bytes on a stream, framed.
 class RawStreamClient final : public RawClient {
  public:
-  explicit RawStreamClient(const std::string& address) : socket_(ConnectTo(SocketPath(address), SOCK_STREAM)) {
+  explicit RawStreamClient(UniqueFd socket) : socket_(std::move(socket)) {
     std::string preamble(reinterpret_cast<const char*>(ipcrpc::stream::kMagic.data()), ipcrpc::stream::kMagic.size());
     preamble += std::string("\1\0\0\0", 4);
     Write(preamble, 2000);
@@ -51,7 +52,11 @@ class RawStreamClient final : public RawClient {
   bool SendFds(std::string_view frame, uint32_t, const std::vector<int>& fds) override {
     const std::string wire = Wire(frame);
     const std::string_view lead = std::string_view(wire).substr(0, 4);
-    return SendWithFds(socket_.get(), lead, fds) && Write(std::string_view(wire).substr(4), 2000);
+    pollfd entry = {socket_.get(), POLLOUT, 0};
+    while (!SendWithFds(socket_.get(), lead, fds)) {
+      if (errno != EAGAIN || poll(&entry, 1, 2000) <= 0) return false;
+    }
+    return Write(std::string_view(wire).substr(4), 2000);
   }
 
   std::optional<std::string> Receive(int timeout_ms) override {
@@ -128,6 +133,10 @@ UniqueFd ConnectTo(const std::string& path, int type) {
   return fd;
 }
 
+UniqueFd ListenFor(const std::string& address) {
+  return ListenAt(SocketPath(address), address.starts_with("unix:") ? SOCK_STREAM : SOCK_SEQPACKET);
+}
+
 UniqueFd ListenAt(const std::string& path, int type) {
   UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   const sockaddr_un name = Name(path);
@@ -172,8 +181,8 @@ std::string EntryOf(int kind, std::string_view key, std::string_view value) {
   return entry.append(key).append(value);
 }
 
-std::string Hello() {
-  const ipcrpc::rpc::HelloBody body;
+std::string Hello(uint64_t features) {
+  const ipcrpc::rpc::HelloBody body = {.features = features, .pid = static_cast<uint32_t>(getpid())};
   return FrameOf({.type = FrameType::kHello}, {}, Bytes(&body, sizeof(body)));
 }
 
@@ -182,10 +191,20 @@ std::string BeginTalk(uint32_t stream, uint32_t index) {
 }
 
 std::unique_ptr<RawClient> RawClient::Connect(const std::string& address) {
-  if (address.starts_with("unix:")) return std::make_unique<RawStreamClient>(address);
+  if (address.starts_with("unix:")) return std::make_unique<RawStreamClient>(ConnectTo(SocketPath(address), SOCK_STREAM));
   auto client = std::make_unique<RawShmClient>(address);
-  client->Greet();
+  client->Greet(kRingBytes);
   return client;
+}
+
+std::unique_ptr<RawClient> RawClient::Accept(const std::string& address, int listener) {
+  pollfd entry = {listener, POLLIN, 0};
+  if (poll(&entry, 1, 20'000) <= 0) return nullptr;
+  UniqueFd socket(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  if (address.starts_with("unix:")) return std::make_unique<RawStreamClient>(std::move(socket));
+  auto server = std::make_unique<RawShmClient>(std::move(socket));
+  if (!server->Welcome()) return nullptr;
+  return server;
 }
 
 bool RawClient::WaitClosed(int timeout_ms) {
@@ -212,30 +231,15 @@ UniqueFd MakeMemfd(size_t size, int seals, void** mapping) {
   return fd;
 }
 
-RawShmClient::RawShmClient(const std::string& address) : socket_(ConnectTo(SocketPath(address), SOCK_SEQPACKET)) {}
+namespace {
 
-RawShmClient::~RawShmClient() {
-  if (own_ != nullptr) munmap(own_, own_size_);
-  if (peer_ != nullptr) munmap(const_cast<Segment*>(peer_), peer_size_);
-}
+// A message of the greeting, and the segment that came with it.
+struct Greeting {
+  std::string bytes;
+  UniqueFd memory;
+};
 
-bool RawShmClient::Greet() {
-  void* mapping = nullptr;
-  const UniqueFd memory = MakeMemfd(kSegmentBytes, 0, &mapping);
-  own_ = new (mapping) Segment();
-  own_size_ = kSegmentBytes;
-  own_->magic = kSegmentMagic;
-  own_->version = kLayoutVersion;
-  own_->size = kSegmentBytes;
-  fcntl(memory.get(), F_ADD_SEALS, kAllSeals);
-  const ipcrpc::shm::Hello hello = {.magic = kHelloMagic, .version_min = kLowestVersion, .version_max = kLowestVersion, .features = 0,
-                       .ring_bytes = kRingBytes, .max_ring_bytes = kMaxRingBytes, .reserved = {}};
-  return SendWithFds(socket_.get(), Bytes(&hello, sizeof(hello)), {memory.get()}) && ReadAnswer() == 0;
-}
-
-int RawShmClient::ReadAnswer() {
-  pollfd entry = {socket_.get(), POLLIN, 0};
-  if (poll(&entry, 1, 20'000) <= 0) return -2;
+std::optional<Greeting> ReceiveGreeting(int socket) {
   char bytes[kMaxHandshakeBytes];
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
   iovec piece = {bytes, sizeof(bytes)};
@@ -244,19 +248,70 @@ int RawShmClient::ReadAnswer() {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  const ssize_t got = recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
-  if (got < static_cast<ssize_t>(sizeof(Welcome))) return -1;
-  Welcome welcome;
-  std::memcpy(&welcome, bytes, sizeof(welcome));
-  if (welcome.refused != 0) return welcome.refused;
+  const ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  if (got < static_cast<ssize_t>(sizeof(ipcrpc::shm::Welcome))) return std::nullopt;
   int fd = -1;
   if (const cmsghdr* part = CMSG_FIRSTHDR(&message)) std::memcpy(&fd, CMSG_DATA(part), sizeof(fd));
-  const UniqueFd memory(fd);
-  peer_size_ = (kRingOffset + welcome.ring_bytes + 4095) / 4096 * 4096;
-  void* mapping = mmap(nullptr, peer_size_, PROT_READ, MAP_SHARED, memory.get(), 0);
-  if (mapping == MAP_FAILED) return -3;
+  return Greeting{Bytes(bytes, static_cast<size_t>(got)), UniqueFd(fd)};
+}
+
+}  // namespace
+
+RawShmClient::RawShmClient(const std::string& address) : RawShmClient(ConnectTo(SocketPath(address), SOCK_SEQPACKET)) {}
+RawShmClient::RawShmClient(UniqueFd socket) : socket_(std::move(socket)) {}
+
+RawShmClient::~RawShmClient() {
+  if (own_ != nullptr) munmap(own_, own_size_);
+  if (peer_ != nullptr) munmap(const_cast<Segment*>(peer_), peer_size_);
+}
+
+UniqueFd RawShmClient::MakeOwn() {
+  void* mapping = nullptr;
+  UniqueFd memory = MakeMemfd(kSegmentBytes, 0, &mapping);
+  own_ = new (mapping) Segment();
+  own_size_ = kSegmentBytes;
+  own_->magic = kSegmentMagic;
+  own_->version = kLayoutVersion;
+  own_->size = kSegmentBytes;
+  fcntl(memory.get(), F_ADD_SEALS, kAllSeals);
+  return memory;
+}
+
+bool RawShmClient::MapPeer(int memory, uint32_t ring_bytes) {
+  peer_size_ = (kRingOffset + ring_bytes + 4095) / 4096 * 4096;
+  void* mapping = mmap(nullptr, peer_size_, PROT_READ, MAP_SHARED, memory, 0);
+  if (mapping == MAP_FAILED) return false;
   peer_ = static_cast<const Segment*>(mapping);
-  return 0;
+  return true;
+}
+
+bool RawShmClient::Greet(uint32_t max_ring_bytes) {
+  const UniqueFd memory = MakeOwn();
+  const ipcrpc::shm::Hello hello = {.magic = kHelloMagic, .version_min = kLowestVersion, .version_max = kLowestVersion, .features = 0,
+                       .ring_bytes = kRingBytes, .max_ring_bytes = max_ring_bytes, .reserved = {}};
+  return SendWithFds(socket_.get(), Bytes(&hello, sizeof(hello)), {memory.get()}) && ReadAnswer() == 0;
+}
+
+int RawShmClient::ReadAnswer() {
+  pollfd entry = {socket_.get(), POLLIN, 0};
+  if (poll(&entry, 1, 20'000) <= 0) return -2;
+  const std::optional<Greeting> answer = ReceiveGreeting(socket_.get());
+  if (!answer.has_value()) return -1;
+  ipcrpc::shm::Welcome welcome;
+  std::memcpy(&welcome, answer->bytes.data(), sizeof(welcome));
+  if (welcome.refused != 0) return welcome.refused;
+  return MapPeer(answer->memory.get(), welcome.ring_bytes) ? 0 : -3;
+}
+
+bool RawShmClient::Welcome() {
+  const std::optional<Greeting> asked = ReceiveGreeting(socket_.get());
+  if (!asked.has_value()) return false;
+  ipcrpc::shm::Hello hello;
+  std::memcpy(&hello, asked->bytes.data(), sizeof(hello));
+  const UniqueFd memory = MakeOwn();
+  const ipcrpc::shm::Welcome welcome = {.magic = kHelloMagic, .version = kLowestVersion, .refused = 0, .features = 0, .ring_bytes = kRingBytes,
+                                  .max_ring_bytes = kRingBytes, .reserved = {}};
+  return MapPeer(asked->memory.get(), hello.ring_bytes) && SendWithFds(socket_.get(), Bytes(&welcome, sizeof(welcome)), {memory.get()});
 }
 
 void RawShmClient::Wake() {
@@ -321,10 +376,12 @@ std::optional<std::string> RawShmClient::Receive(int timeout_ms) {
       if ((length & kRecordKindMask) == kFrame) frame = Bytes(header + 1, length & kLengthMask);
       head_ += commit & ~kCommitted;
       own_->head.store(head_);
+      head_moved_ = true;
       if (frame.has_value()) return frame;
       continue;
     }
     if (closed() || NowMs() >= until) return std::nullopt;
+    if (std::exchange(head_moved_, false)) Wake();  // who waits for space does not look by itself
     usleep(200);
   }
 }

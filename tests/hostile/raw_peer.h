@@ -25,20 +25,24 @@ using ipcrpc::rpc::FrameType;
 std::string SocketPath(const std::string& address);
 UniqueFd ConnectTo(const std::string& path, int type);
 UniqueFd ListenAt(const std::string& path, int type);
+// As a server of the address does.
+UniqueFd ListenFor(const std::string& address);
 // With any descriptors. False: the peer does not take it.
 bool SendWithFds(int socket, std::string_view bytes, const std::vector<int>& fds);
 
 std::string Bytes(const void* data, size_t size);
 std::string FrameOf(const FrameHeader& header, std::string_view block = {}, std::string_view message = {});
 std::string EntryOf(int kind, std::string_view key, std::string_view value);
-std::string Hello();
+std::string Hello(uint64_t features = 0);
 // A begin of a streaming method by its name, without a message.
 std::string BeginTalk(uint32_t stream, uint32_t index = 0);
 
-// A client's end.
+// A client's end; or, of a connection that it accepts, a server's.
 class RawClient {
  public:
   static std::unique_ptr<RawClient> Connect(const std::string& address);
+  // The next who connects to the socket that ListenFor() has made. Null: nobody in 20 s.
+  static std::unique_ptr<RawClient> Accept(const std::string& address, int listener);
   virtual ~RawClient() = default;
 
   // False once the peer has closed, or takes no more for `patience_ms`.
@@ -59,12 +63,15 @@ class RawShmClient final : public RawClient {
  public:
   // The socket only; the greeting is up to the test.
   explicit RawShmClient(const std::string& address);
+  explicit RawShmClient(UniqueFd socket);
   ~RawShmClient() override;
 
-  // A proper greeting, up to the server's answer.
-  bool Greet();
+  // A proper greeting, up to the server's answer. Whose ring may grow is read no further, see Receive().
+  bool Greet(uint32_t max_ring_bytes = ipcrpc::shm::kMaxRingBytes);
   // The server's answer to whatever was sent: its code, 0 welcome, -1 none (closed).
   int ReadAnswer();
+  // The server's part of it.
+  bool Welcome();
 
   bool Send(std::string_view frame, int patience_ms = 2000) override;
   bool SendFds(std::string_view frame, uint32_t parcel, const std::vector<int>& fds) override;
@@ -80,12 +87,16 @@ class RawShmClient final : public RawClient {
   void Wake();
 
  private:
+  UniqueFd MakeOwn();
+  bool MapPeer(int memory, uint32_t ring_bytes);
+
   UniqueFd socket_;
   ipcrpc::shm::Segment* own_ = nullptr;
   const ipcrpc::shm::Segment* peer_ = nullptr;
   size_t own_size_ = 0, peer_size_ = 0;
   uint64_t tail_ = 0;
   uint64_t head_ = 0;
+  bool head_moved_ = false;  // since the peer was woken
 };
 
 // Sealed as it must be, unless `seals` says otherwise.

@@ -119,8 +119,8 @@ class Call final : public ipcrpc::internal::ServerCallbackCall {
   }
   CallbackServerContext* context() override { return &context_; }
   ipcrpc::GenericCallbackServerContext* generic_context() override { return &context_; }
-  std::span<const std::byte> request() override {
-    return {reinterpret_cast<const std::byte*>(request_.data()), request_.size()};
+  bool ParseRequest(const ipcrpc::internal::IncomingMessage& message) override {
+    return message.parse(message.message, reinterpret_cast<const std::byte*>(request_.data()), request_.size());
   }
   void* Allocate(size_t bytes) override {
     memory_ = std::make_unique<std::byte[]>(bytes);

@@ -9,6 +9,7 @@
 #include "ipcrpc/channel.h"
 #include "ipcrpc/client_context.h"
 #include "ipcrpc/internal/call.h"
+#include "ipcrpc/internal/client_unary_call.h"
 #include "ipcrpc/status.h"
 #include "ipcrpc/support/byte_buffer.h"
 #include "ipcrpc/support/client_callback.h"
@@ -16,14 +17,23 @@
 
 namespace ipcrpc {
 
-// Of the callback API, whose rules hold (support/client_callback.h). A method is "/package.Service/Method"; one that the server
-// does not have ends with UNIMPLEMENTED. Any number of names may be called: a name costs memory for good only up to a bound.
+// Of the callback API, whose rules hold (support/client_callback.h), but for the UnaryCall() that blocks. A method is
+// "/package.Service/Method"; one that the server does not have ends with UNIMPLEMENTED. Any number of names may be called: a name
+// costs memory for good only up to a bound.
 // The types are those of messages: ByteBuffer, a protobuf message, or protobuf's base class where the object has its type.
 // Thread-safe; calls keep the channel.
 template <class Request, class Response>
 class TemplatedGenericStub final {
  public:
   explicit TemplatedGenericStub(std::shared_ptr<ChannelInterface> channel) : channel_(std::move(channel)) {}
+
+  // Makes a unary call; the calling thread waits for its end, which is the fastest way. `*response` is overwritten when it ends with
+  // OK, and left alone otherwise. Not in gRPC.
+  Status UnaryCall(ClientContext* context, const std::string& method, StubOptions /*options*/, const Request* request,
+                   Response* response) {
+    return internal::BlockingUnaryCall(channel_.get(), internal::RpcMethod::AtRunTime(method, internal::RpcMethod::NORMAL_RPC), context,
+                                       *request, response);
+  }
 
   // Starts a unary call. `*request` may go once this has returned; `*response` and the context must live until `on_completion`,
   // which gets OK only when `*response` has been filled.

@@ -15,6 +15,7 @@
 
 namespace ipcrpc {
 
+class Slice;
 class ChannelInterface;
 class ClientContext;
 class ServerContext;
@@ -43,12 +44,19 @@ struct OutgoingMessage {
   size_t (*size)(const void* message);
   void (*write)(const void* message, std::byte* out, size_t size);
   void (*write_pieces)(const void* message, MessageSink& sink, size_t size) = nullptr;  // null: it goes in one piece
+  // After `size`: what it consists of, which may lie where the peer can read it. Borrowed until `write` or `write_pieces`. Null: it is
+  // no such message.
+  std::span<const Slice> (*slices)(const void* message) = nullptr;
+  // Instead of `write`, where the slices were enough: lets go of what `size` may have made. Null: of nothing.
+  void (*forget)(const void* message) = nullptr;
 };
 
 // Where to put a received message. `parse` overwrites, never merges; false when the bytes do not parse.
 struct IncomingMessage {
   void* message;
   bool (*parse)(void* message, const std::byte* data, size_t size);
+  // The same, of bytes that may be kept. Null: it needs them in one piece.
+  bool (*adopt)(void* message, std::span<const Slice> slices) = nullptr;
 };
 
 // One method of a service as a stub knows it. Constant and cheap to copy.

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <functional>
 #include <mutex>
-#include <span>
 #include <utility>
 
 #include "ipcrpc/export.h"
@@ -88,8 +87,8 @@ class IPCRPC_EXPORT ServerCallbackCall {
   virtual CallbackServerContext* context() = 0;
   // The same object, for a generic service.
   virtual GenericCallbackServerContext* generic_context() = 0;
-  // Of a unary or server-streaming call, in RunCallback(): its request.
-  virtual std::span<const std::byte> request() = 0;
+  // Of a unary or server-streaming call, in RunCallback(), once: its request. False: it does not parse.
+  virtual bool ParseRequest(const IncomingMessage& message) = 0;
   // For the messages of the call: as many bytes as asked for, until `release(memory)` is called, after OnDone().
   virtual void* Allocate(size_t bytes) = 0;
   virtual void ReleaseAtEnd(void* object, void (*release)(void* object)) = 0;

@@ -20,12 +20,6 @@ namespace ipcrpc::internal {
 // The same as gRPC's callback handlers say.
 inline Status CallbackRequestDoesNotParse() { return Status(StatusCode::UNIMPLEMENTED, "the request does not parse"); }
 
-template <class T>
-bool ParseRequest(ServerCallbackCall& call, T* request) {
-  const auto bytes = call.request();
-  return MessageCodec<T>::Parse(request, bytes.data(), bytes.size());
-}
-
 // Runs the user's handler, and binds the reactor that it returns.
 template <class Handler>
 void BindReactorOf(ServerCallbackCall& call, const OutgoingMessage* response, Handler&& handler) {
@@ -80,7 +74,7 @@ class CallbackUnaryHandler final : public MethodHandler {
     Holder* const holder = allocator_ != nullptr ? allocator_->AllocateMessages() : new (call.Allocate(sizeof(Default))) Default;
     call.ReleaseAtEnd(holder, [](void* object) { static_cast<Holder*>(object)->Release(); });
     call.context()->allocator_state_ = holder;
-    if (!ParseRequest(call, holder->request())) return call.FailAtOnce(CallbackRequestDoesNotParse());
+    if (!call.ParseRequest(Incoming(holder->request()))) return call.FailAtOnce(CallbackRequestDoesNotParse());
     call.AfterRequest(holder->request(), [this, &call, holder] {
       const OutgoingMessage response = Outgoing(*holder->response());
       BindReactorOf(call, &response, [&] { return get_reactor_(call.context(), holder->request(), holder->response()); });
@@ -118,7 +112,7 @@ class CallbackServerStreamingHandler final : public MethodHandler {
   bool is_callback() const override { return true; }
   void RunCallback(ServerCallbackCall& call) override {
     Request* const request = MessageOf<Request>(call);
-    if (!ParseRequest(call, request)) return call.FailAtOnce(CallbackRequestDoesNotParse());
+    if (!call.ParseRequest(Incoming(request))) return call.FailAtOnce(CallbackRequestDoesNotParse());
     call.AfterRequest(request, [this, &call, request] {
       BindReactorOf(call, nullptr, [&] { return get_reactor_(call.context(), request); });
     });

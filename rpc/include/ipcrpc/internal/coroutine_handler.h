@@ -35,7 +35,7 @@ class CoroutineUnaryHandler final : public MethodHandler {
       ServerCoroutineCall coroutine;
     };
     State* const state = MessageOf<State>(call);
-    if (!ParseRequest(call, &state->request)) return call.FailAtOnce(CallbackRequestDoesNotParse());
+    if (!call.ParseRequest(Incoming(&state->request))) return call.FailAtOnce(CallbackRequestDoesNotParse());
     call.AfterRequest(&state->request, [this, &call, state] {
       const OutgoingMessage response = Outgoing(state->response);
       RunTask(call, state->coroutine, &response, [&] { return function_(call.context(), &state->request, &state->response); });
@@ -82,7 +82,7 @@ class CoroutineServerStreamingHandler final : public MethodHandler {
       co::ServerWriter<Response> writer{&coroutine};
     };
     State* const state = MessageOf<State>(call);
-    if (!ParseRequest(call, &state->request)) return call.FailAtOnce(CallbackRequestDoesNotParse());
+    if (!call.ParseRequest(Incoming(&state->request))) return call.FailAtOnce(CallbackRequestDoesNotParse());
     call.AfterRequest(&state->request, [this, &call, state] {
       RunTask(call, state->coroutine, nullptr, [&] { return function_(call.context(), &state->request, &state->writer); });
     });

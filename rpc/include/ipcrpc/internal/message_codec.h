@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <type_traits>
@@ -19,10 +20,17 @@ inline constexpr size_t kLargeMessage = 2048;
 IPCRPC_EXPORT void WriteLarge(const google::protobuf::MessageLite& message, std::span<std::byte> out);
 IPCRPC_EXPORT void WriteLarge(const google::protobuf::MessageLite& message, MessageSink& sink, size_t size);
 IPCRPC_EXPORT bool ParseLarge(google::protobuf::MessageLite& message, const std::byte* data, int size);
+IPCRPC_EXPORT void CopyLargeMessage(void* to, const void* from, size_t size);
+
+// For bytes of a message: memcpy, but for large ones, for which glibc's is slow (large_message.cc).
+inline void Copy(void* to, const void* from, size_t size) {
+  if (size >= kLargeMessage) [[unlikely]] return CopyLargeMessage(to, from, size);
+  if (size != 0) std::memcpy(to, from, size);
+}
 
 // How a T becomes bytes and back. This one is protobuf's, for generated and dynamic messages; other types
-// join by a specialisation with the same functions but for WritePieces(), whose contracts are those of OutgoingMessage and
-// IncomingMessage.
+// join by a specialisation with the same functions; their contracts are those of OutgoingMessage and IncomingMessage. WritePieces()
+// may be left out; Slices() and Adopt() are for what consists of slices.
 template <typename T, typename Enable = void>
 struct MessageCodec;
 
@@ -51,13 +59,17 @@ OutgoingMessage Outgoing(const T& message) {
   using Codec = MessageCodec<T>;
   OutgoingMessage outgoing = {.message = &message, .size = &Codec::Size, .write = &Codec::Write};
   if constexpr (requires { &Codec::WritePieces; }) outgoing.write_pieces = &Codec::WritePieces;
+  if constexpr (requires { &Codec::Slices; }) outgoing.slices = &Codec::Slices;
+  if constexpr (requires { &Codec::Forget; }) outgoing.forget = &Codec::Forget;
   return outgoing;
 }
 
 template <typename T>
 IncomingMessage Incoming(T* message) {
   using Codec = MessageCodec<T>;
-  return {.message = message, .parse = &Codec::Parse};
+  IncomingMessage incoming = {.message = message, .parse = &Codec::Parse};
+  if constexpr (requires { &Codec::Adopt; }) incoming.adopt = &Codec::Adopt;
+  return incoming;
 }
 
 }  // namespace ipcrpc::internal

@@ -1,9 +1,11 @@
 // A message as bytes: what raw and generic methods are called with.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
-#include <cstring>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -12,6 +14,33 @@
 #include "ipcrpc/support/slice.h"
 
 namespace ipcrpc {
+
+namespace internal {
+
+// A slice of `size` bytes and where to write them, once, before anybody else has it.
+inline std::pair<Slice, uint8_t*> NewSlice(size_t size) {
+  auto* const bytes = new uint8_t[size];
+  return {Slice(bytes, size, [](void* of) { delete[] static_cast<uint8_t*>(of); }), bytes};
+}
+
+inline Slice CopyOf(const void* data, size_t size) {
+  auto [slice, bytes] = NewSlice(size);
+  Copy(bytes, data, size);
+  return std::move(slice);
+}
+
+inline Slice Joined(std::span<const Slice> pieces) {
+  size_t size = 0;
+  for (const Slice& piece : pieces) size += piece.size();
+  auto [joined, to] = NewSlice(size);
+  for (const Slice& piece : pieces) {
+    Copy(to, piece.begin(), piece.size());
+    to += piece.size();
+  }
+  return std::move(joined);
+}
+
+}  // namespace internal
 
 // A value: copies share their slices. Default-constructed and cleared ones are invalid, which is not the same as empty.
 class ByteBuffer final {
@@ -37,11 +66,7 @@ class ByteBuffer final {
   Status DumpToSingleSlice(Slice* slice) const {
     if (TrySingleSlice(slice).ok()) return Status();
     if (!Valid()) return Invalid();
-    auto bytes = std::make_unique<std::vector<uint8_t>>();
-    bytes->reserve(Length());
-    for (const Slice& piece : *slices_) bytes->insert(bytes->end(), piece.begin(), piece.end());
-    std::vector<uint8_t>& joined = *bytes.release();
-    *slice = Slice(joined.data(), joined.size(), [](void* vector) { delete static_cast<std::vector<uint8_t>*>(vector); }, &joined);
+    *slice = internal::Joined(*slices_);
     return Status();
   }
   // The bytes without a copy, if they are in one piece. FAILED_PRECONDITION: they are not, or invalid.
@@ -76,14 +101,30 @@ template <>
 struct MessageCodec<ByteBuffer> {
   static size_t Size(const void* message) { return static_cast<const ByteBuffer*>(message)->Length(); }
   static void Write(const void* message, std::byte* out, size_t /*size*/) {
-    for (const Slice& slice : static_cast<const ByteBuffer*>(message)->slices()) {
-      if (slice.size() != 0) std::memcpy(out, slice.begin(), slice.size());
+    for (const Slice& slice : Slices(message)) {
+      Copy(out, slice.begin(), slice.size());
       out += slice.size();
     }
   }
+  static void WritePieces(const void* message, MessageSink& sink, size_t /*size*/) {
+    std::span<std::byte> room;
+    for (const Slice& slice : Slices(message)) {
+      for (size_t done = 0; done != slice.size();) {
+        if (room.empty()) room = sink.Next();
+        const size_t piece = std::min(room.size(), slice.size() - done);
+        Copy(room.data(), slice.begin() + done, piece);
+        room = room.subspan(piece);
+        done += piece;
+      }
+    }
+  }
+  static std::span<const Slice> Slices(const void* message) { return static_cast<const ByteBuffer*>(message)->slices(); }
   static bool Parse(void* message, const std::byte* data, size_t size) {
-    const Slice bytes(data, size);
-    *static_cast<ByteBuffer*>(message) = ByteBuffer(&bytes, 1);
+    const Slice bytes = CopyOf(data, size);
+    return Adopt(message, {&bytes, 1});
+  }
+  static bool Adopt(void* message, std::span<const Slice> slices) {
+    *static_cast<ByteBuffer*>(message) = ByteBuffer(slices.data(), slices.size());
     return true;
   }
 };

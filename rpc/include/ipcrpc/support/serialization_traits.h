@@ -4,6 +4,7 @@
 #include <google/protobuf/message_lite.h>
 
 #include <cstddef>
+#include <span>
 #include <type_traits>
 
 #include "ipcrpc/internal/message_codec.h"
@@ -64,19 +65,33 @@ struct MessageCodec<T, std::enable_if_t<!std::is_base_of_v<google::protobuf::Mes
     return bytes.Length();
   }
   static void Write(const void*, std::byte* out, size_t size) {
-    MessageCodec<ByteBuffer>::Write(&Serialised(), out, size);
-    Serialised().Clear();
+    const ByteBuffer bytes = TakeSerialised();
+    MessageCodec<ByteBuffer>::Write(&bytes, out, size);
   }
+  static void WritePieces(const void*, MessageSink& sink, size_t size) {
+    const ByteBuffer bytes = TakeSerialised();
+    MessageCodec<ByteBuffer>::WritePieces(&bytes, sink, size);
+  }
+  static std::span<const Slice> Slices(const void*) { return MessageCodec<ByteBuffer>::Slices(&Serialised()); }
+  static void Forget(const void*) { Serialised().Clear(); }
   static bool Parse(void* message, const std::byte* data, size_t size) {
-    const Slice slice(data, size);
-    ByteBuffer bytes(&slice, 1);
+    const Slice bytes = CopyOf(data, size);
+    return Adopt(message, {&bytes, 1});
+  }
+  static bool Adopt(void* message, std::span<const Slice> slices) {
+    ByteBuffer bytes(slices.data(), slices.size());
     return SerializationTraits<T>::Deserialize(&bytes, static_cast<T*>(message)).ok();
   }
 
  private:
-  // Between Size() and the Write() that follows it on the same thread.
+  // Between Size() and what follows it on the same thread: Write(), WritePieces() or Forget().
   static ByteBuffer& Serialised() {
     thread_local ByteBuffer bytes;
+    return bytes;
+  }
+  static ByteBuffer TakeSerialised() {
+    ByteBuffer bytes;
+    bytes.Swap(&Serialised());
     return bytes;
   }
 };

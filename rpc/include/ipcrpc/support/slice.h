@@ -9,6 +9,13 @@
 
 namespace ipcrpc {
 
+namespace rpc {
+class SharedRegion;
+}
+namespace internal {
+struct SharedSlices;
+}
+
 // A value: copies refer to the same bytes, which live as long as one of them. Thread-safe as long as nobody writes.
 class Slice final {
  public:
@@ -43,12 +50,17 @@ class Slice final {
     Slice part;
     part.bytes_ = std::shared_ptr<const uint8_t>(bytes_, bytes_.get() + begin);
     part.size_ = end - begin;
+    part.region_ = region_;
     return part;
   }
 
  private:
+  friend struct internal::SharedSlices;
+
   std::shared_ptr<const uint8_t> bytes_;
   size_t size_ = 0;
+  // Where the bytes lie in memory that peers can be given: of memory_pool.h, registered_memory.h. `bytes_` keeps it.
+  const rpc::SharedRegion* region_ = nullptr;
 };
 
 }  // namespace ipcrpc
