@@ -67,8 +67,8 @@ TEST_P(CallCost, AllocationsAndPageFaults) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Halves, CallCost,
-                         testing::Values(Half{"client", 3540, /*the call, which a blocking one has on its stack*/ 1},
-                                         Half{"server", 4350, 0}, Half{"guarded", 4440, 0}),
+                         testing::Values(Half{"client", 3625, /*the call, which a blocking one has on its stack*/ 1},
+                                         Half{"server", 4445, 0}, Half{"guarded", 4530, 0}),
                          [](const auto& half) { return std::string(half.param.name); });
 
 TEST(CallHalves, MakeNoSystemCallButTheDoorbells) {

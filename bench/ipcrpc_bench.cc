@@ -18,7 +18,7 @@ struct Suite {
   void (*add)(const Setup& setup, Report& report);
 };
 constexpr Suite kSuites[] = {
-    {"unary", AddUnary}, {"streams", AddStreams}, {"connections", AddConnections}, {"transports", AddTransports},
+    {"unary", AddUnary}, {"streams", AddStreams}, {"bytes", AddBytes}, {"connections", AddConnections}, {"transports", AddTransports},
     {"snapshots", AddSnapshots}};
 
 bool Write(const std::string& path, const std::string& text) {

@@ -17,6 +17,7 @@ struct Setup {
 
 void AddUnary(const Setup& setup, Report& report);
 void AddStreams(const Setup& setup, Report& report);
+void AddBytes(const Setup& setup, Report& report);
 void AddConnections(const Setup& setup, Report& report);
 void AddTransports(const Setup& setup, Report& report);
 void AddSnapshots(const Setup& setup, Report& report);
