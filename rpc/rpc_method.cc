@@ -72,7 +72,7 @@ class RpcMethod::KnownNames {
   std::unordered_map<std::string_view, std::unique_ptr<Known>> names_;
   uint32_t next_id_ = 0;
   size_t run_time_names_ = 0;
-  const Known others_;
+  const Known others_{};
 };
 
 RpcMethod::RpcMethod(const Known& known, RpcType type)

@@ -4,7 +4,11 @@
 
 namespace ipcrpc {
 
-constinit const std::string Status::kNoText;  // before any code runs: other files' constants may ask for it
+// Made before any code runs, as other files' constants may ask for it. Clang 14 sees no constant in libstdc++'s empty string.
+#if !defined(__clang__) || __clang_major__ > 14
+constinit
+#endif
+    const std::string Status::kNoText;
 const Status Status::OK;
 const Status Status::CANCELLED(StatusCode::CANCELLED, "");
 

@@ -126,8 +126,9 @@ absl::Status Relay(Link& a, Link& b) {
   right.set_opposite(&left);
   Bed bed({&left, &right});
   while (!left.closed() && !right.closed()) {
-    const bool moved = left.Turn() | right.Turn();
-    if (!moved) bed.Sleep(kForEver);
+    const bool left_moved = left.Turn();
+    const bool right_moved = right.Turn();
+    if (!left_moved && !right_moved) bed.Sleep(kForEver);
   }
   Side& ended = left.closed() ? left : right;
   Side& other = left.closed() ? right : left;

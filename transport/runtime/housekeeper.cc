@@ -87,8 +87,9 @@ void Housekeeper::RunOnce(int timeout_ms) {
   epoll_event events[kEventsPerVisit];
   const int count = epoll_wait(epoll_.get(), events, kEventsPerVisit, timeout_ms);
   for (int i = 0; i < count && !stop_.load(std::memory_order_acquire); ++i) {
-    if (events[i].data.u64 == kEventId) continue;  // Stop() is for good
-    if (events[i].data.u64 == kTimerId) {
+    const uint64_t id = events[i].data.u64;  // in a packed structure, to which no reference may be bound
+    if (id == kEventId) continue;  // Stop() is for good
+    if (id == kTimerId) {
       uint64_t expirations;
       if (read(timer_.get(), &expirations, sizeof(expirations)) != sizeof(expirations)) continue;
       tick_due_.store(false, std::memory_order_seq_cst);
@@ -98,7 +99,7 @@ void Housekeeper::RunOnce(int timeout_ms) {
     std::shared_ptr<Reaction> reaction;
     {
       std::lock_guard lock(mu_);
-      if (auto it = reactions_.find(events[i].data.u64); it != reactions_.end()) reaction = it->second;
+      if (auto it = reactions_.find(id); it != reactions_.end()) reaction = it->second;
     }
     if (reaction == nullptr) continue;
     std::lock_guard running(reaction->mu);

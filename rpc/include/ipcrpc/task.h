@@ -61,15 +61,15 @@ struct PromiseBase {
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept {
       // The coroutine may be gone as soon as it has counted down.
-      Join* const join = self.promise().join;
+      Join* const waiting = self.promise().join;
       Executor* const here = self.promise().executor;
-      if (!join->CountDown()) return std::noop_coroutine();
-      if (join->ended != nullptr) {
-        join->ended(join);
+      if (!waiting->CountDown()) return std::noop_coroutine();
+      if (waiting->ended != nullptr) {
+        waiting->ended(waiting);
         return std::noop_coroutine();
       }
-      if (join->executor == nullptr || join->executor == here) return join->parent;
-      join->executor->Schedule(join->parent);
+      if (waiting->executor == nullptr || waiting->executor == here) return waiting->parent;
+      waiting->executor->Schedule(waiting->parent);
       return std::noop_coroutine();
     }
     void await_resume() noexcept {}
