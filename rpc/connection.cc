@@ -501,7 +501,10 @@ bool Connection::TakesReferences() const { return link_->capabilities().passes_f
 
 std::shared_ptr<Lending> Connection::lending() {
   std::lock_guard lock(lending_mu_);
-  if (lending_ == nullptr) lending_ = std::make_shared<Lending>(this, peer_features_.load(std::memory_order_acquire), peer_pid_.load(std::memory_order_relaxed));
+  if (lending_ == nullptr) {
+    const uint64_t features = peer_features_.load(std::memory_order_acquire);
+    lending_ = std::make_shared<Lending>(this, features, peer_pid_.load(std::memory_order_relaxed));
+  }
   return lending_;
 }
 

@@ -5,18 +5,13 @@
 #include <utility>
 
 #include "rpc/connection.h"
+#include "rpc/memory/mapping_budget.h"
 #include "transport/base/fork_guard.h"
 #include "transport/base/log.h"
 #include "transport/base/strings.h"
 
 namespace ipcrpc::rpc {
 namespace {
-
-// Of all connections of this process: its address space and its number of mappings are not a peer's to use up. Nor is that number
-// one connection's, whose messages nobody reads.
-constexpr uint32_t kMostMappings = 4096;
-constexpr uint32_t kMostMappingsOfOne = kMostMappings / 4;
-std::atomic<uint32_t> mappings{0};
 
 template <typename Body>
 std::optional<Body> BodyOf(std::string_view value) {
@@ -94,27 +89,23 @@ bool Borrowing::OnMemory(uint32_t number, std::string_view block, UniqueFd fd) {
     Refuse(number, Cat("it has ", body->bytes, " bytes, and all of one peer's may have ", kMaxMemoryBytes));
     return true;
   }
-  if (mappings_->load(std::memory_order_relaxed) >= kMostMappingsOfOne) {
-    Refuse(number, Cat("messages that are kept here, or not read, lie in ", kMostMappingsOfOne, " of this peer"));
+  if (mappings_->load(std::memory_order_relaxed) >= kMaxMappingsOfConnection) {
+    Refuse(number, Cat("messages that are kept here, or not read, lie in ", kMaxMappingsOfConnection, " of this peer"));
     return true;
   }
-  if (mappings.fetch_add(1, std::memory_order_relaxed) >= kMostMappings) {
-    mappings.fetch_sub(1, std::memory_order_relaxed);
-    Refuse(number, Cat("there are ", kMostMappings, " of all peers already"));
+  std::shared_ptr<void> room = TakeMapping(connection_->peer()->credentials.uid);
+  if (room == nullptr) {
+    Refuse(number, Cat("there are ", kMaxMappingsOfUser, " of its user, or ", kMaxMappings, " of all, already"));
     return true;
   }
   absl::StatusOr<std::shared_ptr<SharedRegion>> region = SharedRegion::Map(kind, std::move(fd), body->bytes);
   if (!region.ok()) {
-    mappings.fetch_sub(1, std::memory_order_relaxed);
     if (absl::IsInvalidArgument(region.status())) return false;
     Refuse(number, MessageOf(region.status()));
     return true;
   }
   mappings_->fetch_add(1, std::memory_order_relaxed);
-  (*region)->AtEnd([of_one = mappings_] {
-    of_one->fetch_sub(1, std::memory_order_relaxed);
-    mappings.fetch_sub(1, std::memory_order_relaxed);
-  });
+  (*region)->AtEnd([of_one = mappings_, room = std::move(room)] { of_one->fetch_sub(1, std::memory_order_relaxed); });
   bytes_ += body->bytes;
   seen = *std::move(region);
   return true;

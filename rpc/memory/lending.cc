@@ -103,7 +103,7 @@ Lending::Shown* Lending::Show(const SharedRegion* region) {
 // A peer that keeps what it reads is lent to only where its end can be seen, and by no other user: it says so itself, and would have
 // the blocks for as long as it lives. See AbandonTo().
 bool Lending::MayLend(const Shown& shown, size_t bytes) const {
-  if (shown.lent_bytes + bytes > shown.region->size() / 2) return false;
+  if (shown.lent_bytes + bytes > shown.region->size() / 2 || loans_.size() >= kMostLoans) return false;
   return !peer_keeps_ || peer_start_time_.value_or(0) != 0;
 }
 

@@ -79,6 +79,8 @@ class Lending : public std::enable_shared_from_this<Lending> {
   friend class LentMessage;
   // Each costs the call whose message was on its way.
   static constexpr uint32_t kMostRefusals = 4;
+  // With one peer, so that what it returns at once fits its end's queue.
+  static constexpr size_t kMostLoans = 16 * 1024;
   // Of private bytes in a message of which the rest is referred to: as many as fit any frame.
   static constexpr size_t kMostInline = 8 * 1024;
 
