@@ -80,11 +80,11 @@ double Meter::CountedSyscalls(const std::vector<int>& counters) const {
 
 void Meter::Start() {
   server_before_ = UsageOf(sample_.server_pid);
-  client_allocations_before_ = sample_.client_allocations.count;
   server_allocations_before_ = sample_.server_allocations.count;
   // The client's last, or reading and keeping the server's would count.
   sample_.server_syscalls = CountedSyscalls(server_counters_);
   client_before_ = UsageOf(kSelf);
+  client_allocations_before_ = sample_.client_allocations.count;
   sample_.client_syscalls = CountedSyscalls(client_counters_);
 }
 
