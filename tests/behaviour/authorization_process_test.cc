@@ -80,6 +80,24 @@ constexpr std::string_view kForOthers[] = {"shm", "unix", "fifo", "mqueue", "sys
 #endif
 INSTANTIATE_TEST_SUITE_P(All, AuthorizationOfUsers, ::testing::ValuesIn(kForOthers), SchemeName);
 
+// Where an address can ask for trust.
+class TrustOfUsers : public AuthorizationOfUsers {};
+INSTANTIATE_TEST_SUITE_P(All, TrustOfUsers, ::testing::Values("shm", "unix"), SchemeName);
+
+TEST_P(TrustOfUsers, IsNotForAnothersServer) {
+  StartWith(AuthorizationRule().AllowUid(kUser).AllowUid(0));
+  EXPECT_EQ(CallAs(address() + "?trust=peer", kUser, kGroup, {}), StatusCode::UNAVAILABLE) << "it does not connect";
+  EXPECT_EQ(ran_, 0);
+  ExpectAllowed(kUser, kGroup);
+  EXPECT_EQ(CallAs(address() + "?trust=peer", 0, 0, {}), StatusCode::OK);
+}
+
+TEST_P(TrustOfUsers, OfAServerLetsOthersCallIt) {
+  StopServer();
+  server_ = Serve(service_, address() + "?mode=0666&trust=peer");
+  ExpectAllowed(kUser, kGroup);
+}
+
 TEST_P(AuthorizationOfUsers, IsByTheirUid) {
   StartWith(AuthorizationRule().AllowUid(kUser));
   ExpectAllowed(kUser, kGroup);
