@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -58,6 +59,25 @@ class OldServer {
       places.push_back(*std::move(place));
     }
     offer_ = std::make_unique<Offer>(std::move(places), [this] { relieved_ = true; }, limit_ns);
+    Serve();
+  }
+  ~OldServer() {
+    Rest();
+    offer_.reset();
+  }
+  // A child of this process that is made without the thread, which might hold a lock that the child needs.
+  template <typename Body>
+  void Fork(std::optional<Child>& child, Body body) {
+    Rest();
+    child.emplace(std::move(body));
+    Serve();
+  }
+  bool relieved() const { return relieved_; }
+  int accepted() const { return accepted_; }
+
+ private:
+  void Serve() {
+    stop_ = false;
     thread_ = std::thread([this] {
       while (!stop_) {
         if (!relieved_ && ReadableBy(offer_->fd(), In(5))) offer_->OnReadable();
@@ -67,15 +87,11 @@ class OldServer {
       }
     });
   }
-  ~OldServer() {
+  void Rest() {
     stop_ = true;
     thread_.join();
-    offer_.reset();
   }
-  bool relieved() const { return relieved_; }
-  int accepted() const { return accepted_; }
 
- private:
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::unique_ptr<Offer> offer_;
   std::atomic<bool> relieved_{false}, stop_{false};
@@ -123,7 +139,8 @@ TEST_F(TakeOverTest, NamesPathsAndAbstractNamesGoToTheSuccessorWithTheirLocks) {
   const std::vector<std::string> addresses = {"shm:name", "unix:name", "unix:" + Path("a.path"), "shm:@takeover-unit-test"};
   auto old = std::make_unique<OldServer>(addresses);
   // Another process, so that the lock's owner changes.
-  Child successor([&] {
+  std::optional<Child> successor;
+  old->Fork(successor, [&] {
     std::vector<Address> wanted;
     for (const std::string& address : addresses) wanted.push_back(*ParseAddress(address));
     Succession succession(wanted);
@@ -155,14 +172,15 @@ TEST_F(TakeOverTest, NamesPathsAndAbstractNamesGoToTheSuccessorWithTheirLocks) {
   EXPECT_TRUE(old->relieved());
   old.reset();
   std::ofstream(Path("old-is-gone")) << "yes";
-  EXPECT_EQ(successor.Wait(), 0);
+  EXPECT_EQ(successor->Wait(), 0);
   unlink(Path("old-is-gone").c_str());
 }
 
 TEST_F(TakeOverTest, ASuccessorThatDiesInTheMiddleChangesNothing) {
-  const OldServer old({"shm:x", "unix:x"});
+  OldServer old({"shm:x", "unix:x"});
   for (const bool owned : {false, true}) {
-    Child successor([&] {
+    std::optional<Child> successor;
+    old.Fork(successor, [&] {
       Succession succession({*ParseAddress("unix:x")});
       absl::StatusOr<Place> place = succession.Take(*ParseAddress("unix:x"));
       if (!place.ok()) return 1;
@@ -170,7 +188,7 @@ TEST_F(TakeOverTest, ASuccessorThatDiesInTheMiddleChangesNothing) {
       if (owned && !TextOf(Path("x.lock")).starts_with(Cat("pid ", getpid(), "\n"))) return 3;
       _exit(0);  // as if killed: nothing is cleaned up
     });
-    EXPECT_EQ(successor.Wait(), 0);
+    EXPECT_EQ(successor->Wait(), 0);
     ExpectServes(old, "unix:x");
     const int64_t limit = In(20'000);
     while (!TextOf(Path("x.lock")).starts_with(Cat("pid ", getpid(), "\n")) && MonotonicNs() < limit) usleep(1000);
@@ -234,8 +252,9 @@ TEST_F(TakeOverTest, GarbageIsRefusedAndHarmless) {
 
 TEST_F(TakeOverTest, OnlyTheSameUserMayTakeOver) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root, to be another user";
-  const OldServer old({"unix:@takeover-unit-test-uid"});
-  Child stranger([&] {
+  OldServer old({"unix:@takeover-unit-test-uid"});
+  std::optional<Child> stranger;
+  old.Fork(stranger, [&] {
     if (setgid(12345) != 0 || setuid(12345) != 0) return 1;
     const UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     const UnixSocketAddress place = UnixSocketAddress::ForAbstract("takeover-unit-test-uid.unix.ctl");
@@ -245,7 +264,7 @@ TEST_F(TakeOverTest, OnlyTheSameUserMayTakeOver) {
     if (!answer.ok() || answer->kind != Kind::kRefused || !answer->fds.empty()) return 3;
     return answer->number == static_cast<uint32_t>(absl::StatusCode::kPermissionDenied) ? 0 : 4;
   });
-  EXPECT_EQ(stranger.Wait(), 0);
+  EXPECT_EQ(stranger->Wait(), 0);
   ExpectServes(old, "unix:@takeover-unit-test-uid");
 }
 
