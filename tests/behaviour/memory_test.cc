@@ -90,7 +90,15 @@ class Memory : public BehaviourTest {
 };
 
 // Where addresses can ask for trust.
-class TrustedMemory : public Memory {};
+class TrustedMemory : public Memory {
+ protected:
+  // A server that keeps what it is sent, where it lies.
+  void SetUp() override {
+    keeper_.KeepRequests();
+    keeper_.answer = [](const ByteBuffer&) { return Bytes("kept"); };
+    StartKeeper("?trust=peer");
+  }
+};
 class NamedMemory : public Memory {};
 
 TEST_P(Memory, TheSameBytesEitherWay) {
@@ -162,9 +170,6 @@ TEST_P(Memory, WithoutTrustALoanIsCopiedOutAndComesBackAtOnce) {
 }
 
 TEST_P(TrustedMemory, ALoanIsTheServersUntilItLetsGo) {
-  keeper_.KeepRequests();
-  keeper_.answer = [](const ByteBuffer&) { return Bytes("kept"); };
-  StartKeeper("?trust=peer");
   const auto pool = NewPool(4 * kMiB);
   const std::string text = Pattern(kMiB);
   ByteBuffer response;
@@ -178,9 +183,6 @@ TEST_P(TrustedMemory, ALoanIsTheServersUntilItLetsGo) {
 }
 
 TEST_P(TrustedMemory, WhatALaggardKeepsIsHalfOfThePoolAtMost) {
-  keeper_.KeepRequests();
-  keeper_.answer = [](const ByteBuffer&) { return Bytes("kept"); };
-  StartKeeper("?trust=peer");
   const auto pool = NewPool(4 * kMiB);
   const std::string text = Pattern(kMiB);
   ByteBuffer response;
@@ -369,7 +371,7 @@ TEST_P(NamedMemory, ComesBackWhenTheServerGoes) {
   StartKeeper();
   const auto pool = NewPool(4 * kMiB);
   LentStream stream(channel_, *pool, 1'000'000);
-  std::this_thread::sleep_for(5ms);
+  EXPECT_TRUE(Eventually([&] { return stream.good() > 10; }));
   server_->Shutdown(std::chrono::system_clock::now());
   EXPECT_FALSE(stream.Await().ok());
   ExpectAllBack(*pool);
